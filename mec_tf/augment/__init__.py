@@ -1,0 +1,1 @@
+"""Photometric augmentation in batches, and the presets of views."""

@@ -1,0 +1,1 @@
+"""Protocols that score a frozen encoder."""

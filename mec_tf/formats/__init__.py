@@ -1,0 +1,1 @@
+"""Encoders on disk, in our format and in those of others."""

@@ -1,0 +1,1 @@
+"""Backbones, heads, the EMA target and the Siamese model."""

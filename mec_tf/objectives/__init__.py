@@ -1,0 +1,1 @@
+"""The losses: one short file each, stateless, on TensorFlow alone."""

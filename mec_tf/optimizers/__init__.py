@@ -1,0 +1,1 @@
+"""LARS, SGD with coupled decay, and the per-step schedules."""
