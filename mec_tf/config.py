@@ -1,0 +1,240 @@
+"""Every flag, grouped by the room that it furnishes. Only the mains import it.
+
+A main declares the groups that it reads (`data()`, `views()`, ...), so that
+`--helpfull` shows what the command really uses and nothing else.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+
+def _positive(name):
+    flags.register_validator(
+        name, lambda value: value > 0, message=f"--{name} must be above 0"
+    )
+
+
+def data():
+    """Flags that say which images."""
+    flags.DEFINE_string(
+        "dataset",
+        "folder",
+        "digits (scikit-learn's 1,797 handwritten digits), folder (images under"
+        " --data_dir) or tfds:NAME[/CONFIG] (TensorFlow Datasets, prepared"
+        " under --data_dir or in its default place).",
+    )
+    flags.DEFINE_string("data_dir", None, "Folder that holds the data.")
+    flags.DEFINE_string(
+        "train_split", "train", "Subfolder or TFDS split to pretrain on."
+    )
+    flags.DEFINE_string(
+        "test_split", "test", "Subfolder or TFDS split to score on."
+    )
+    flags.DEFINE_integer(
+        "image_size", 224, "Side of the network's input, pixels.", lower_bound=1
+    )
+
+
+def views(presets):
+    """Flags that say how an image becomes views."""
+    flags.DEFINE_enum(
+        "views", "byol", presets, "Preset of the augmentations of both views."
+    )
+
+
+def model(backbones):
+    """Flags that size the networks."""
+    flags.DEFINE_string(
+        "backbone", "resnet50", f"One of {', '.join(backbones)}."
+    )
+    flags.DEFINE_integer(
+        "projector_dim", 2048, "Dimension d of the embeddings.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "projector_layers", 3, "Layers of the projector.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "predictor_dim",
+        512,
+        "Hidden dimension of the online network's predictor; 0: no predictor.",
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "ema_base",
+        0.996,
+        "Momentum of the target network at step 0, in [0, 1]; rises to 1 by a"
+        " cosine. 0: the target is the online network.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+
+
+def objective(objectives):
+    """Flags that choose the loss."""
+    flags.DEFINE_enum("objective", "mec", objectives, "The loss.")
+    flags.DEFINE_float(
+        "distortion",
+        0.06,
+        "epsilon_d squared, the allowed mean squared distortion per dimension,"
+        " above 0; lambda = 1 / (batch_size * distortion).",
+    )
+    _positive("distortion")
+    flags.DEFINE_integer(
+        "taylor_order",
+        4,
+        "Terms of the Taylor series of eq. (2); 0: the exact log-det, eq. (1).",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "mec_form",
+        "auto",
+        ["auto", "batch", "feature"],
+        "Side of the matrix: batch-wise [m, m], feature-wise [d, d], or the"
+        " cheaper one. All give the same value.",
+    )
+    flags.DEFINE_enum(
+        "embedding_norm",
+        "l2",
+        ["l2", "batch"],
+        "l2: every embedding gets length 1. batch: every dimension is"
+        " standardised over the global batch and divided by sqrt(d).",
+    )
+    flags.DEFINE_float(
+        "lambda_warmup_epochs",
+        10,
+        "Epochs over which 1/lambda falls linearly from 8 times its value.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "convergence_guard",
+        True,
+        "Raise the distortion of a step where the series would leave its region"
+        " of convergence (no effect at --taylor_order=0).",
+    )
+
+
+def optimisation():
+    """Flags that say how long and how fast to learn."""
+    flags.DEFINE_enum(
+        "optimizer", "sgd", ["sgd", "lars"], "SGD or LARS, with momentum."
+    )
+    flags.DEFINE_integer(
+        "batch_size", 1024, "Images per step, over all devices.", lower_bound=2
+    )
+    flags.DEFINE_float(
+        "base_lr",
+        0.5,
+        "Peak learning rate per 256 images: lr = base_lr * batch_size / 256.",
+    )
+    _positive("base_lr")
+    flags.DEFINE_float(
+        "weight_decay", 1e-5, "Coupled (L2) weight decay.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "momentum", 0.9, "In [0, 1).", lower_bound=0, upper_bound=0.999999
+    )
+    flags.DEFINE_integer(
+        "epochs", 100, "Passes over the training images.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "steps", 0, "Training steps; 0: as --epochs say.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "warmup_epochs",
+        10,
+        "Epochs over which the learning rate rises linearly; it then falls to"
+        " 0 by a cosine.",
+        lower_bound=0,
+    )
+
+
+def seed():
+    """The one seed."""
+    flags.DEFINE_integer(
+        "seed", 0, "Seeds every random decision.", lower_bound=0
+    )
+
+
+def device(strategies):
+    """Flags that say where to compute."""
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        strategies,
+        "auto: all GPUs of the machine, or its one device; one_device; mirrored"
+        " (GPUs, or --logical_cpus).",
+    )
+    flags.DEFINE_integer(
+        "logical_cpus",
+        1,
+        "Parts that the CPU is split into, to try mirrored without GPUs.",
+        lower_bound=1,
+    )
+    flags.DEFINE_bool(
+        "deterministic",
+        None,
+        "Same flags, same weights, bit for bit. Default: on where there is no"
+        " GPU.",
+    )
+
+
+def running():
+    """Flags that say what a run keeps and when it looks at itself."""
+    flags.DEFINE_string(
+        "workdir", None, "Folder of the run. Default: runs/<flagfile's name>."
+    )
+    flags.DEFINE_string(
+        "export_dir",
+        None,
+        "Folder of the exported encoder. Default: exports/<flagfile's name>.",
+    )
+    flags.DEFINE_integer(
+        "knn_every_epochs",
+        1,
+        "Epochs between looks at the representation: RankMe, and kNN accuracy"
+        " where there are labels; 0: never.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "overwrite", False, "Start anew: removes the workdir and the export."
+    )
+
+
+def resolved():
+    """Every flag of the running main with its value, as `--name=value` lines.
+
+    Names are sorted, so that two runs can be compared line by line. What only
+    says how to start (`--overwrite`, `--dry_run`) is not part of a run.
+    """
+    names = [
+        flag.name
+        for flag in FLAGS.get_flags_for_module("mec_tf.config")
+        if flag.name not in ("overwrite", "dry_run")
+    ]
+    return {name: FLAGS[name].value for name in sorted(names)}
+
+
+def flagfile_name(argv):
+    """Stem of the last `--flagfile` on the command line, or None.
+
+    absl forgets it while parsing, and it names the run.
+    """
+    name = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option in ("--flagfile", "-flagfile"):
+            name = Path(value or following).stem
+    return name
+
+
+def parse(argv):
+    """Parses the command line; one line and exit code 2 where it is wrong."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        reason = " ".join(str(error).split())
+        sys.exit(f"{Path(argv[0]).stem}: {reason} (see --helpfull)")
