@@ -1,0 +1,174 @@
+"""What every view goes through: crop, colour, blur; the presets, as data.
+
+A `Policy` is a tuple of `View`s and a few numbers shared by all of them. The
+two global views come first, the small local ones of multi-crop after them.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One view: how it is cut out of the image, and what colour does to it.
+
+    Attributes:
+      size: side of the square view, in pixels.
+      crop_area: least and greatest area of the crop, as a part of the image's
+        (each above 0). Beyond 1 the crop may stick out of the image: the view
+        zooms out, and what lies outside is black.
+      crop_ratio: least and greatest width / height, drawn log-uniformly.
+      flip: probability of a horizontal flip, in [0, 1].
+      jitter: probability that brightness, contrast, saturation and hue are
+        changed (all four, in random order), in [0, 1].
+      brightness: the factor is uniform in [1 - brightness, 1 + brightness],
+        not below 0.
+      contrast: likewise.
+      saturation: likewise.
+      hue: the shift is uniform in [-hue, hue], in turns of the colour wheel,
+        at most 0.5.
+      grey: probability of greyscale, in [0, 1].
+      blur: probability of a Gaussian blur, in [0, 1].
+      blur_sigma: least and greatest standard deviation, in pixels.
+      blur_taps: length of the blur's kernel, an odd number of pixels.
+      solarize: probability of inverting what is brighter than the threshold.
+      solarize_threshold: in [0, 1].
+      noise: standard deviation of Gaussian noise, in parts of full scale.
+    """
+
+    size: int
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.2
+    hue: float = 0.1
+    grey: float = 0.2
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_taps: int = 23
+    solarize: float = 0.0
+    solarize_threshold: float = 0.5
+    noise: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """All views of an image, and how images are shown when there is one view.
+
+    Attributes:
+      views: the two global views, then the local ones.
+      mean: per channel, in [0, 1]; subtracted from every view.
+      std: per channel, above 0; divides what is left.
+      interpolation: "bicubic" or "bilinear", both antialiased.
+      crop_fraction: for evaluation, the side of the centre crop as a part of
+        the resized image's short side, in (0, 1].
+    """
+
+    views: tuple[View, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    crop_fraction: float = 0.875
+
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+_DIGITS = {"mean": (0.3053,) * 3, "std": (0.3760,) * 3}
+_STILL = {
+    "flip": 0.0,
+    "jitter": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "saturation": 0.0,
+    "hue": 0.0,
+    "grey": 0.0,
+}
+
+# name -> what both global views share, how each differs, the policy's numbers.
+_PRESETS = {
+    # Table 6 of BYOL (Grill et al., 2020), which the paper follows.
+    "byol": (
+        {},
+        ({"blur": 1.0}, {"blur": 0.1, "solarize": 0.2}),
+        _IMAGENET,
+    ),
+    # The authors' code: a narrower crop, bilinear.
+    "official_mec": (
+        {"crop_area": (0.2, 1.0)},
+        ({"blur": 1.0}, {"blur": 0.1, "solarize": 0.2}),
+        {**_IMAGENET, "interpolation": "bilinear"},
+    ),
+    # Appendix B asks for no blur and is silent on the rest, which is
+    # SimSiam's for CIFAR-10 (Chen and He, 2021, appendix D), as are appendix
+    # B's optimiser and schedule.
+    "cifar": (
+        {"crop_area": (0.2, 1.0), "saturation": 0.4},
+        ({}, {}),
+        {**_CIFAR10, "interpolation": "bilinear", "crop_fraction": 1.0},
+    ),
+    # A digit has neither colour nor a mirror image; size and contrast vary.
+    "digits": (
+        {
+            **_STILL,
+            "crop_area": (0.7, 1.3),
+            "jitter": 1.0,
+            "contrast": 0.3,
+            "noise": 0.03,
+        },
+        ({}, {}),
+        {**_DIGITS, "crop_fraction": 1.0},
+    ),
+    # The largest centred square, unchanged.
+    "none": (
+        {**_STILL, "crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0)},
+        ({}, {}),
+        {**_IMAGENET, "crop_fraction": 1.0},
+    ),
+}
+
+PRESETS = tuple(_PRESETS)
+
+
+def preset(name, *, image_size, local_crops=0, local_size=96, **overrides):
+    """Looks a policy up by name.
+
+    Args:
+      name: one of `PRESETS`.
+      image_size: side of the two global views, in pixels.
+      local_crops: how many local views (multi-crop); 0 or more.
+      local_size: side of the local views, in pixels.
+      **overrides: values for fields of `View` (in every view) or of `Policy`.
+
+    Returns:
+      A `Policy`.
+
+    Raises:
+      ValueError: for an unknown name or field.
+    """
+    if name not in _PRESETS:
+        raise ValueError(
+            f"Unknown preset of views: {name!r}. Expected one of "
+            f"{', '.join(PRESETS)}."
+        )
+    shared, each, numbers = _PRESETS[name]
+    policy_fields = {field.name for field in dataclasses.fields(Policy)}
+    policy_overrides = {
+        key: value for key, value in overrides.items() if key in policy_fields
+    }
+    view_overrides = {
+        key: value
+        for key, value in overrides.items()
+        if key not in policy_fields
+    }
+    views = [
+        View(**{"size": image_size, **shared, **own, **view_overrides})
+        for own in each
+    ]
+    local = View(**{"size": local_size, **shared, **view_overrides})
+    local = dataclasses.replace(local, crop_area=(0.05, 0.14), blur=0.5)
+    return Policy(
+        views=tuple(views) + (local,) * local_crops,
+        **{**numbers, **policy_overrides},
+    )

@@ -1,0 +1,141 @@
+"""Where each view is cut out of the image, and the cut itself.
+
+Sampling follows torchvision's `RandomResizedCrop`: area uniform, aspect ratio
+log-uniform, ten tries, then the largest centred crop within the ratio's
+bounds. Resampling is antialiased, as Pillow's is and TensorFlow's default is
+not.
+"""
+
+import tensorflow as tf
+
+TRIES = 10
+# A crop takes this many uniform numbers: area and ratio of each try, the
+# position's two, the flip's one.
+NUM_DRAWS = 2 * TRIES + 3
+
+KERNELS = {"bicubic": "keyscubic", "bilinear": "triangle"}
+
+
+def random_boxes(shape, draws, views):
+    """Draws a crop for each view.
+
+    Args:
+      shape: int32 `[2]`, height and width of the image in pixels.
+      draws: float32 `[views, NUM_DRAWS]`, uniform in [0, 1).
+      views: the `View`s.
+
+    Returns:
+      float32 `[views, 4]`: top, left, height, width in pixels. Whole numbers
+      inside the image, but for views that may zoom out (area beyond 1).
+    """
+    height, width = tf.unstack(tf.cast(shape, tf.float32))
+
+    def column(values):
+        return tf.constant(list(values), tf.float32)[:, None]
+
+    zooms_out = tf.constant([view.crop_area[1] > 1 for view in views])[:, None]
+    least = column(view.crop_area[0] for view in views)
+    most = column(view.crop_area[1] for view in views)
+    narrow = column(view.crop_ratio[0] for view in views)
+    wide = column(view.crop_ratio[1] for view in views)
+    log_narrow, log_wide = tf.math.log(narrow), tf.math.log(wide)
+
+    tries = tf.reshape(draws[:, : 2 * TRIES], [-1, 2, TRIES])
+    area = (least + (most - least) * tries[:, 0]) * height * width
+    ratio = tf.exp(log_narrow + (log_wide - log_narrow) * tries[:, 1])
+    crop_width, crop_height = tf.sqrt(area * ratio), tf.sqrt(area / ratio)
+    crop_width = tf.where(zooms_out, crop_width, tf.round(crop_width))
+    crop_height = tf.where(zooms_out, crop_height, tf.round(crop_height))
+
+    fits = (
+        (crop_width <= width)
+        & (crop_height <= height)
+        & (crop_width > 0)
+        & (crop_height > 0)
+    ) | zooms_out
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=1, output_type=tf.int32)
+    found = tf.reduce_any(fits, axis=1)
+    crop_width = tf.gather(crop_width, first, batch_dims=1)
+    crop_height = tf.gather(crop_height, first, batch_dims=1)
+    largest_width = tf.minimum(width, tf.round(height * wide[:, 0]))
+    largest_height = tf.minimum(height, tf.round(width / narrow[:, 0]))
+    centre_top = tf.floor((height - largest_height) / 2)
+    centre_left = tf.floor((width - largest_width) / 2)
+
+    # The slack is negative where the crop is larger than the image.
+    across, down = draws[:, -3], draws[:, -2]
+    whole = ~zooms_out[:, 0]
+    slack_down, slack_across = height - crop_height, width - crop_width
+    top = tf.where(whole, tf.floor(down * (slack_down + 1)), down * slack_down)
+    left = tf.where(
+        whole, tf.floor(across * (slack_across + 1)), across * slack_across
+    )
+    return tf.stack(
+        [
+            tf.where(found, top, centre_top),
+            tf.where(found, left, centre_left),
+            tf.where(found, crop_height, largest_height),
+            tf.where(found, crop_width, largest_width),
+        ],
+        axis=1,
+    )
+
+
+def cut(image, box, size, interpolation):
+    """Cuts a box out of an image and resamples it to a square, antialiased.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      box: float32 `[4]`: top, left, height, width in pixels; outside the image
+        all is black.
+      size: side of the result, in pixels.
+      interpolation: "bicubic" or "bilinear".
+
+    Returns:
+      uint8 `[size, size, 3]`.
+    """
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    begin = tf.clip_by_value(tf.floor(box[:2]), 0.0, shape)
+    end = tf.clip_by_value(tf.math.ceil(box[:2] + box[2:]), 0.0, shape)
+    window = tf.slice(
+        image,
+        tf.concat([tf.cast(begin, tf.int32), [0]], axis=0),
+        tf.concat([tf.cast(end - begin, tf.int32), [3]], axis=0),
+    )
+    scale = size / box[2:]
+    return _resample(
+        window, size, scale, (begin - box[:2]) * scale, interpolation
+    )
+
+
+def centre_crop(image, *, size, crop_fraction, interpolation):
+    """Resizes the short side to `size / crop_fraction` and cuts the centre.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      size: side of the result, in pixels.
+      crop_fraction: `size` as a part of the resized short side, in (0, 1].
+      interpolation: "bicubic" or "bilinear".
+
+    Returns:
+      uint8 `[size, size, 3]`.
+    """
+    short = round(size / crop_fraction)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    # As torchvision: the long side is cut to whole pixels.
+    resized = tf.floor(short * shape / tf.reduce_min(shape))
+    begin = tf.round((resized - size) / 2)
+    return _resample(image, size, resized / shape, -begin, interpolation)
+
+
+def _resample(image, size, scale, translation, interpolation):
+    resampled = tf.raw_ops.ScaleAndTranslate(
+        images=image[None],
+        size=[size, size],
+        scale=scale,
+        translation=translation,
+        kernel_type=KERNELS[interpolation],
+        antialias=True,
+    )[0]
+    # Rounds: the cast cuts off. A cubic kernel overshoots beyond 0 and 255.
+    return tf.cast(tf.clip_by_value(resampled + 0.5, 0.0, 255.0), tf.uint8)
