@@ -12,6 +12,8 @@ from absl import app, logging
 
 from mec_tf import config
 
+FLAGS = config.FLAGS
+
 
 def run(main):
     """Parses the flags and runs `main()`; never returns.
@@ -23,6 +25,8 @@ def run(main):
     """
 
     def guarded(_):
+        if not FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         try:
             main()
         except (ValueError, FloatingPointError, OSError) as error:
@@ -35,6 +39,13 @@ def run(main):
     app.run(guarded, flags_parser=config.parse)
 
 
+def say(line):
+    """Tells the user something that is not the command's result."""
+    print(f"mec_tf: {line}", file=sys.stderr, flush=True)
+
+
 def _raised_here(error):
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__", "").startswith(("mec_tf", "__main__"))
+    return frame.f_globals.get("__name__", "").startswith(
+        ("mec_tf", "__main__")
+    )

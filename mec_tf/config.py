@@ -199,9 +199,46 @@ def running():
         " where there are labels; 0: never.",
         lower_bound=0,
     )
+    flags.DEFINE_float(
+        "checkpoint_minutes",
+        15,
+        "Minutes between checkpoints inside an epoch.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "checkpoint_each_epoch", True, "Also save at the end of each epoch."
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoints", 2, "Newest checkpoints that stay.", lower_bound=1
+    )
     flags.DEFINE_bool(
         "overwrite", False, "Start anew: removes the workdir and the export."
     )
+
+
+def evaluation():
+    """Flags that say what is scored, and how."""
+    flags.DEFINE_list(
+        "encoder",
+        None,
+        "What to score, comma-separated: folders of exports, random:BACKBONE"
+        " (untrained), pixels (the image itself).",
+        required=True,
+    )
+    flags.DEFINE_enum(
+        "protocol", "knn", ["knn"], "knn: weighted k-nearest-neighbours."
+    )
+    flags.DEFINE_integer("knn_k", 20, "Neighbours that vote.", lower_bound=1)
+    flags.DEFINE_float("knn_temperature", 0.07, "Of the votes, above 0.")
+    _positive("knn_temperature")
+    flags.DEFINE_integer(
+        "labels_per_class",
+        0,
+        "Also score 1-NN with this many labelled references per class, the mean"
+        " of 20 draws; 0: do not.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("output", None, "JSON file for the scores.")
 
 
 def resolved():

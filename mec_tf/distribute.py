@@ -48,7 +48,5 @@ def current_replicas():
     return Replicas(
         count=context.num_replicas_in_sync,
         gather=lambda rows: context.all_gather(rows, axis=0),
-        sum=lambda value: context.all_reduce(
-            tf.distribute.ReduceOp.SUM, value
-        ),
+        sum=lambda value: context.all_reduce(tf.distribute.ReduceOp.SUM, value),
     )

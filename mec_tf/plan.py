@@ -1,6 +1,7 @@
 """The arithmetic of a run: what its flags amount to in steps and rates."""
 
 import dataclasses
+from typing import NamedTuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Plan:
 
     @property
     def lam(self):
-        """lambda = d / (m epsilon^2) = 1 / (m epsilon_d^2)."""
+        """Lambda = d / (m epsilon^2) = 1 / (m epsilon_d^2)."""
         return 1 / (self.m * self.distortion)
 
     @property
@@ -101,26 +102,33 @@ def make_plan(
     )
 
 
+class Segment(NamedTuple):
+    """Steps that one call of `Model.fit` takes: epochs of one length."""
+
+    first_step: int
+    initial_epoch: int
+    epochs: int
+    steps_per_epoch: int
+
+
 def segments(plan, first_step):
     """Cuts the steps from `first_step` on into calls of `Model.fit`.
 
-    `fit` wants epochs of one length. An uninterrupted run of whole epochs is
-    one call; a run resumed inside an epoch first finishes that epoch, and one
-    whose `--steps` end inside an epoch ends with a short one.
+    An uninterrupted run of whole epochs is one call; a run resumed inside an
+    epoch first finishes that epoch, and one whose `--steps` end inside an epoch
+    ends with a short one.
 
     Yields:
-        (initial_epoch, epochs, steps_per_epoch) as `fit` takes them.
+        `Segment`s, in order.
     """
     size = plan.steps_per_epoch
     step = first_step
     while step < plan.total_steps:
         epoch, done = divmod(step, size)
-        if done:
-            length = min(size - done, plan.total_steps - step)
-            whole = 1
+        whole = (plan.total_steps - step) // size
+        if done or not whole:
+            whole, length = 1, min(size - done, plan.total_steps - step)
         else:
-            whole = (plan.total_steps - step) // size
-            length = size if whole else plan.total_steps - step
-            whole = max(whole, 1)
-        yield epoch, epoch + whole, length
+            length = size
+        yield Segment(step, epoch, epoch + whole, length)
         step += whole * length

@@ -3,6 +3,7 @@
 python -m mec_tf.train --flagfile=flags/digits.cfg
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import tensorflow as tf
 from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
-from mec_tf.data import pipeline, sources
+from mec_tf.command import say
+from mec_tf.data import pipeline, sources, subset
 from mec_tf.formats import saved_model
-from mec_tf.models import SiameseModel, build_backbone, heads, resnet
-from mec_tf.monitors import history
+from mec_tf.models import SiameseModel, backbones, build_backbone, heads
 from mec_tf.monitors.divergence import Divergence
-from mec_tf.monitors.progress import Progress, Report
+from mec_tf.monitors.history import History, last_scores
+from mec_tf.monitors.progress import Progress
 from mec_tf.monitors.representation import Representation
 from mec_tf.monitors.saver import Saver
 from mec_tf.objectives import OBJECTIVES
@@ -25,10 +27,13 @@ from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import LARS, SGD, WarmupCosine, schedules
 from mec_tf.plan import make_plan, segments
 
+# Images that the monitors look at; RankMe's authors found 25,600 to be enough.
+REFERENCES = 25_600
+
 FLAGS = config.FLAGS
 config.data()
 config.views(policies.PRESETS)
-config.model(resnet.BACKBONES)
+config.model(backbones.NAMES)
 config.objective(OBJECTIVES)
 config.optimisation()
 config.seed()
@@ -44,14 +49,7 @@ def main():
     run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
 
     # --- where it computes ---------------------------------------------------
-    if FLAGS.logical_cpus > 1:
-        distribute.split_cpu(FLAGS.logical_cpus)
-    if FLAGS.deterministic is None:
-        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
-    if FLAGS.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(FLAGS.seed)
-    strategy = distribute.get_strategy(FLAGS.strategy)
+    strategy = prepare_devices()
 
     # --- what it sees --------------------------------------------------------
     splits = sources.load(
@@ -75,11 +73,15 @@ def main():
     )
 
     # --- what learns ---------------------------------------------------------
+    rates = build_schedules(plan)
     with strategy.scope():
-        model = build_model(policy, plan)
+        model = build_model(policy, rates)
+
+    # --- what is kept --------------------------------------------------------
     workdir.claim(
         run,
         config.resolved(),
+        export=export,
         overwrite=FLAGS.overwrite,
         ignored=("strategy", "logical_cpus"),
     )
@@ -91,16 +93,36 @@ def main():
     )
     first_step, warnings = checkpoints.restore()
     for line in (*plan.notes, *warnings):
-        print(f"mec_tf: {line}", file=sys.stderr)
+        say(line)
 
     # --- the run -------------------------------------------------------------
-    print(f"pretraining on {splits.pretrain.description}", file=sys.stderr)
+    if first_step == plan.total_steps and export.exists():
+        say(f"{run} is finished and exported to {export}; nothing to do")
+        return
+    say(f"pretraining on {splits.pretrain.description}")
     if first_step:
-        print(f"going on from step {first_step}", file=sys.stderr)
-    train(model, splits, policy, plan, checkpoints, first_step, run)
+        say(f"going on from step {first_step} of {plan.total_steps}")
+    callbacks = build_callbacks(
+        model, rates, splits, policy, plan, checkpoints, run, first_step
+    )
+    for segment in segments(plan, first_step):
+        model.fit(
+            pipeline.training_batches(
+                splits.pretrain,
+                policy,
+                batch_size=plan.m,
+                seed=FLAGS.seed,
+                first_step=segment.first_step,
+            ),
+            initial_epoch=segment.initial_epoch,
+            epochs=segment.epochs,
+            steps_per_epoch=segment.steps_per_epoch,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
 
     # --- what remains of it --------------------------------------------------
-    scores = last_scores(run, splits)
     saved_model.save(
         model.encoder,
         export,
@@ -111,6 +133,144 @@ def main():
         objective=FLAGS.objective,
         dataset=FLAGS.dataset,
         steps=plan.total_steps,
-        scores=scores,
+        scores=last_scores(run),
     )
-    print_farewell(export, scores)
+    print(
+        f"encoder: {export}\n"
+        "    import tensorflow as tf\n"
+        f'    features = tf.saved_model.load("{export}")(images)'
+        "  # float32 RGB [n, h, w, 3] in [0, 1]"
+    )
+
+
+def prepare_devices():
+    """Applies the flags that must come before anything is computed."""
+    if FLAGS.logical_cpus > 1:
+        distribute.split_cpu(FLAGS.logical_cpus)
+    if FLAGS.deterministic is None:
+        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(FLAGS.seed)
+    return distribute.get_strategy(FLAGS.strategy)
+
+
+def build_schedules(plan):
+    """What changes from step to step: functions of the step, by name."""
+    rates = {
+        "lr": WarmupCosine(
+            plan.peak_lr,
+            warmup_steps=plan.warmup_steps,
+            total_steps=plan.total_steps,
+        ),
+        "distortion": functools.partial(
+            schedules.distortion_warmup,
+            distortion=plan.distortion,
+            warmup_steps=plan.lambda_warmup_steps,
+        ),
+    }
+    if FLAGS.ema_base:
+        rates["ema_momentum"] = functools.partial(
+            schedules.ema_momentum,
+            base=FLAGS.ema_base,
+            total_steps=plan.total_steps,
+        )
+    return rates
+
+
+def build_model(policy, rates):
+    """The networks, the objective and the optimizer of the flags."""
+    backbone = build_backbone(FLAGS.backbone)
+    projector = heads.build_projector(
+        backbone.output_shape[-1],
+        dim=FLAGS.projector_dim,
+        layers=FLAGS.projector_layers,
+    )
+    predictor = None
+    if FLAGS.predictor_dim:
+        predictor = heads.build_predictor(
+            FLAGS.projector_dim, hidden_dim=FLAGS.predictor_dim
+        )
+    if FLAGS.ema_base == 0 and predictor is None and FLAGS.taylor_order == 1:
+        raise ValueError(
+            "--ema_base=0 --predictor_dim=0 --taylor_order=1 is minus the mean"
+            " cosine of one network with itself, which all images reach by one"
+            " and the same embedding; give an order of 2 or more, 0 (exact), a"
+            " predictor or a target network"
+        )
+    model = SiameseModel(
+        backbone,
+        projector,
+        predictor,
+        policy=policy,
+        criterion=MECCriterion(
+            distortion=rates["distortion"],
+            order=FLAGS.taylor_order,
+            form=FLAGS.mec_form,
+            embedding_norm=FLAGS.embedding_norm,
+            guard=FLAGS.convergence_guard,
+            seed=FLAGS.seed,
+        ),
+        ema_momentum=rates.get("ema_momentum"),
+    )
+    optimizer = {"sgd": SGD, "lars": LARS}[FLAGS.optimizer](
+        rates["lr"], momentum=FLAGS.momentum, weight_decay=FLAGS.weight_decay
+    )
+    optimizer.build(model.learned)
+    model.compile(optimizer=optimizer, jit_compile=False)
+    return model
+
+
+def build_callbacks(
+    model, rates, splits, policy, plan, checkpoints, run, first_step
+):
+    """What watches the run and keeps it, in the order that each needs."""
+    looks = []
+    if FLAGS.knn_every_epochs:
+        looks.append(
+            Representation(
+                *evaluation_sets(splits, policy),
+                every=FLAGS.knn_every_epochs,
+                epochs=plan.epochs,
+            )
+        )
+    saver = Saver(
+        checkpoints,
+        plan,
+        minutes=FLAGS.checkpoint_minutes,
+        each_epoch=FLAGS.checkpoint_each_epoch,
+    )
+    saver.keep_means(model)
+    saver.catch_signals()
+    return [
+        Divergence(),
+        *looks,
+        Progress(plan),
+        History(run, first_step=first_step, at_step=rates),
+        saver,
+    ]
+
+
+def evaluation_sets(splits, policy):
+    """References and queries of the monitors; no queries without labels."""
+    bank = splits.bank or splits.pretrain
+
+    def batches(role, source):
+        part = subset.sample(source, REFERENCES, seed=FLAGS.seed)
+        say(f"{role}: {part.description}")
+        return pipeline.evaluation_batches(
+            part,
+            image_size=FLAGS.image_size,
+            batch_size=256,
+            crop_fraction=policy.crop_fraction,
+            interpolation=policy.interpolation,
+        )
+
+    references = batches("RankMe and kNN references", bank)
+    if splits.test is None:
+        return references, None
+    return references, batches("kNN queries", splits.test)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -7,19 +7,20 @@ from mec_tf.files import replaced_file
 FLAGS_FILE = "flags.cfg"
 
 
-def claim(workdir, flags, *, overwrite, ignored=()):
+def claim(workdir, flags, *, export, overwrite, ignored=()):
     """Makes the folder of a run, or takes up one that the same flags made.
 
     Args:
         workdir: `pathlib.Path`.
         flags: Dict of every resolved flag of the run.
+        export: `pathlib.Path` of the encoder that the run will write.
         overwrite: Remove the run that stands there first.
         ignored: Names of flags that may differ: they say where a run computes,
             not what.
 
     Raises:
         ValueError: If the folder holds something else, or a run with other
-            flags.
+            flags, or if `export` exists and is not this run's.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir={workdir} is a file; name a folder")
@@ -28,6 +29,11 @@ def claim(workdir, flags, *, overwrite, ignored=()):
         raise ValueError(
             f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
             " missing); name an empty or a new folder"
+        )
+    if export.exists() and not path.exists() and not overwrite:
+        raise ValueError(
+            f"--export_dir={export} exists and is not of this run; name another"
+            " one, or replace it with --overwrite"
         )
     if overwrite:
         shutil.rmtree(workdir, ignore_errors=True)

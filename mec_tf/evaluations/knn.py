@@ -11,6 +11,39 @@ import numpy as np
 CHUNK = 1024  # queries at a time: bounds the memory to CHUNK x references
 
 
+DRAWS = 20  # banks over which few-label scores are averaged
+
+
+def run(bank, test, *, k, temperature, labels_per_class, seed):
+    """Scores features by the protocol.
+
+    Args:
+        bank: Labelled `Features`, the references.
+        test: Labelled `Features`, the queries.
+        k: Neighbours that vote.
+        temperature: Of the votes, above 0.
+        labels_per_class: Also score 1-NN with so many references per class,
+            the mean over 20 draws; 0: do not.
+        seed: Seeds the draws.
+
+    Returns:
+        Dict of shares in [0, 1]: `top1`, and with few labels
+        `top1_N_labels_per_class` and its standard deviation over the draws.
+    """
+    scores = {"top1": accuracy(bank, test, k=k, temperature=temperature)}
+    if labels_per_class:
+        mean, deviation = few_label_accuracy(
+            bank,
+            test,
+            labels_per_class=labels_per_class,
+            draws=DRAWS,
+            seed=seed,
+        )
+        name = f"top1_{labels_per_class}_labels_per_class"
+        scores |= {name: mean, f"{name}_std": deviation}
+    return scores
+
+
 def predict(references, queries, *, k, temperature, classes):
     """Predicts the classes of queries from labelled references.
 
@@ -51,7 +84,11 @@ def accuracy(references, queries, *, k=20, temperature=0.07):
     """
     classes = int(max(references.labels.max(), queries.labels.max())) + 1
     predicted = predict(
-        references, queries.values, k=k, temperature=temperature, classes=classes
+        references,
+        queries.values,
+        k=k,
+        temperature=temperature,
+        classes=classes,
     )
     return float(np.mean(predicted == queries.labels))
 
@@ -95,7 +132,9 @@ def few_label_accuracy(
                 for rows in members
             ]
         )
-        bank = type(references)(references.values[rows], references.labels[rows])
+        bank = type(references)(
+            references.values[rows], references.labels[rows]
+        )
         scores.append(accuracy(bank, queries, k=k, temperature=temperature))
     return float(np.mean(scores)), float(np.std(scores))
 

@@ -93,9 +93,7 @@ def save(
         "scores": scores,
     }
     with replaced_folder(folder) as partial:
-        tf.saved_model.save(
-            root, str(partial), {"serving_default": root.serve}
-        )
+        tf.saved_model.save(root, str(partial), {"serving_default": root.serve})
         encoder.save(partial / KERAS_FILE)
         (partial / CARD).write_text(json.dumps(card, indent=2) + "\n")
 

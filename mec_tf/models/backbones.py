@@ -6,6 +6,7 @@ import keras
 
 from mec_tf.models.resnet import ARCHITECTURES, resnet
 
+NAMES = (*ARCHITECTURES, "keras:NAME")
 _KERAS_PREFIX = "keras:"
 
 

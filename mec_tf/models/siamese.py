@@ -45,10 +45,8 @@ class SiameseModel(keras.Model):
         self.online = keras.Model(
             backbone.input, projector(backbone.output), name="online"
         )
-        self.target = ema.make_target(self.online) if ema_momentum else None
-        self.encoder = build_encoder(
-            backbone, mean=policy.mean, std=policy.std
-        )
+        self.target = ema.copy_as_target(self.online) if ema_momentum else None
+        self.encoder = build_encoder(backbone, mean=policy.mean, std=policy.std)
         self.learned = self.online.trainable_variables + (
             predictor.trainable_variables if predictor else []
         )

@@ -15,6 +15,7 @@ COLUMNS = (
     "coding_length",
     "spectral_norm",
     "effective_distortion",
+    "distortion",
     "lr",
     "ema_momentum",
     "images_per_second",
@@ -73,8 +74,18 @@ class History(keras.callbacks.Callback):
 
 
 def read(path):
-    """Rows of a `metrics.csv`, dicts of strings; none where there is no file."""
+    """Rows of a `metrics.csv` as dicts of strings; none without the file."""
     if not path.exists():
         return []
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+def last_scores(workdir):
+    """The newest `rankme` and `knn_accuracy` of a run, a dict of floats."""
+    scores = {}
+    for row in read(workdir / "metrics.csv"):
+        for name in ("rankme", "knn_accuracy"):
+            if row[name]:
+                scores[name] = float(row[name])
+    return scores
