@@ -212,6 +212,12 @@ def running():
         "keep_checkpoints", 2, "Newest checkpoints that stay.", lower_bound=1
     )
     flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Print what the flags amount to, take one step on at most 4 images per"
+        " device, leave nothing behind.",
+    )
+    flags.DEFINE_bool(
         "overwrite", False, "Start anew: removes the workdir and the export."
     )
 

@@ -40,6 +40,14 @@ def get_strategy(name):
     )
 
 
+def devices(strategy):
+    """Names of the devices that a strategy computes on, such as `CPU:0`."""
+    return [
+        ":".join(name.split(":")[-2:])
+        for name in strategy.extended.worker_devices
+    ]
+
+
 def current_replicas():
     """How the calling replica reaches the others, for the objective."""
     context = tf.distribute.get_replica_context()

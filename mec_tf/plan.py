@@ -102,6 +102,23 @@ def make_plan(
     )
 
 
+def table(plan):
+    """The plan as (what, value) lines, with the paper's symbols."""
+    return [
+        ("training images", f"{plan.images:,}"),
+        ("m, batch size over all devices", f"{plan.m:,}"),
+        ("d, embedding dimension", f"{plan.d:,}"),
+        ("mu = (m + d) / 2", f"{plan.mu:g}"),
+        ("epsilon_d squared, distortion", f"{plan.distortion:g}"),
+        ("lambda = 1 / (m epsilon_d^2)", f"{plan.lam:.6g}"),
+        ("steps per epoch", f"{plan.steps_per_epoch:,}"),
+        ("total steps", f"{plan.total_steps:,} ({plan.epochs:,} epochs)"),
+        ("warm-up steps of the rate", f"{plan.warmup_steps:,}"),
+        ("warm-up steps of lambda", f"{plan.lambda_warmup_steps:,}"),
+        ("peak learning rate", f"{plan.peak_lr:g}"),
+    ]
+
+
 class Segment(NamedTuple):
     """Steps that one call of `Model.fit` takes: epochs of one length."""
 

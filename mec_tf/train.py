@@ -25,7 +25,7 @@ from mec_tf.monitors.saver import Saver
 from mec_tf.objectives import OBJECTIVES
 from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import LARS, SGD, WarmupCosine, schedules
-from mec_tf.plan import make_plan, segments
+from mec_tf.plan import make_plan, segments, table
 
 # Images that the monitors look at; RankMe's authors found 25,600 to be enough.
 REFERENCES = 25_600
@@ -77,6 +77,12 @@ def main():
     with strategy.scope():
         model = build_model(policy, rates)
 
+    for line in plan.notes:
+        say(line)
+    if FLAGS.dry_run:
+        dry_run(model, splits.pretrain, policy, plan, strategy)
+        return
+
     # --- what is kept --------------------------------------------------------
     workdir.claim(
         run,
@@ -92,7 +98,7 @@ def main():
         optimizer=model.optimizer,
     )
     first_step, warnings = checkpoints.restore()
-    for line in (*plan.notes, *warnings):
+    for line in warnings:
         say(line)
 
     # --- the run -------------------------------------------------------------
@@ -219,6 +225,37 @@ def build_model(policy, rates):
     optimizer.build(model.learned)
     model.compile(optimizer=optimizer, jit_compile=False)
     return model
+
+
+def dry_run(model, source, policy, plan, strategy):
+    """Prints what the flags amount to and tries one small step of it."""
+    replicas = strategy.num_replicas_in_sync
+    parts = {
+        "backbone": model.backbone,
+        "projector": model.projector,
+        "predictor": model.predictor,
+    }
+    rows = [
+        *table(plan),
+        *(
+            (f"parameters of the {name}", f"{part.count_params():,}")
+            for name, part in parts.items()
+            if part
+        ),
+        ("optimizer", FLAGS.optimizer),
+        ("devices", f"{replicas}: {', '.join(distribute.devices(strategy))}"),
+        ("precision", keras.mixed_precision.dtype_policy().name),
+    ]
+    width = max(len(what) for what, _ in rows)
+    for what, value in rows:
+        print(f"{what:<{width}}  {value}")
+    small = min(4 * replicas, plan.m)
+    batches = pipeline.training_batches(
+        source, policy, batch_size=small, seed=FLAGS.seed
+    )
+    logs = model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+    (loss,) = logs.history["loss"]
+    print(f"{f'loss of one step on {small} images':<{width}}  {loss:.4f}")
 
 
 def build_callbacks(
