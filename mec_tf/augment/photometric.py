@@ -64,9 +64,7 @@ def normalize(images, mean, std):
 
 @functools.cache
 def _compiled(view):
-    return tf.function(
-        functools.partial(_augment, view=view), jit_compile=True
-    )
+    return tf.function(functools.partial(_augment, view=view), jit_compile=True)
 
 
 def _augment(images, draws, view):
