@@ -1,12 +1,21 @@
-"""Colour, blur and solarization of batches of views, on the accelerator.
+"""Colour, blur, solarization and noise of batches of views, on the accelerator.
 
 Every decision comes from `draws`, uniform numbers that travel with the image,
 so a view does not depend on the batch that it happens to share. The semantics
-are torchvision's (and so Pillow's): factors multiply or blend, hue turns.
+are torchvision's (and so Pillow's): brightness multiplies, contrast and
+saturation blend, hue turns.
+
+One view's whole treatment is compiled by XLA into a few loops over the pixels;
+operation by operation it would be bound by memory, many times as slow on a
+CPU. For the compiler's sake red, green and blue are three arrays from jitter to
+grey: as one array, each operation that mixes them would triple the work of the
+operation before it, computed anew for every channel that reads it.
 """
 
+import functools
 import itertools
 
+import numpy as np
 import tensorflow as tf
 
 # Columns of `draws`.
@@ -14,147 +23,229 @@ JITTER, ORDER, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(6)
 GREY, BLUR, SIGMA, SOLARIZE, NOISE = range(6, 11)
 NUM_DRAWS = 11
 
-# Luma of ITU-R 601, which Pillow and torchvision use for grey.
+# Luma of ITU-R BT.601, Pillow's and torchvision's grey.
 _LUMA = (0.299, 0.587, 0.114)
-_ORDERS = tf.constant(list(itertools.permutations(range(4))), tf.int32).numpy()
+
+# Jitter's operations by number, and the orders that they may come in.
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
+_ORDERS = tuple(itertools.permutations(range(4)))
 
 
 def augment(images, draws, view):
-    """Applies one view's colour jitter, grey, blur, solarization and noise.
+    """Applies one view's jitter, grey, blur, solarization and noise.
+
+    A pure function of its arguments, computed in float32 under any precision
+    policy; usable eagerly, in tf.data, in a `tf.function`, compiled or not. It
+    compiles once for each view and shape.
 
     Args:
-      images: uint8 `[n, s, s, 3]`, or float in [0, 1].
+      images: uint8 `[n, h, w, 3]`, or float in [0, 1].
       draws: float32 `[n, NUM_DRAWS]`, uniform in [0, 1).
-      view: the `View` with probabilities and strengths.
+      view: the `mec_tf.augment.policy.View` with probabilities and strengths.
 
     Returns:
-      float32 `[n, s, s, 3]` in [0, 1], not yet normalised.
+      float32 `[n, h, w, 3]` in [0, 1], not yet normalised.
     """
-    if images.dtype == tf.uint8:
-        images = tf.cast(images, tf.float32) / 255
-    images = tf.cast(images, tf.float32)
-    draws = tf.cast(draws, tf.float32)
-    # A number per image, ready to be broadcast over its pixels.
-    draw = [draws[:, k, None, None, None] for k in range(NUM_DRAWS)]
-    if view.jitter > 0:
-        images = _jitter(images, draw, view)
-    if view.grey > 0:
-        images = tf.where(draw[GREY] < view.grey, _grey(images), images)
-    if view.blur > 0:
-        images = _blur(images, draws, view)
-    if view.solarize > 0:
-        inverted = tf.where(
-            images >= view.solarize_threshold, 1 - images, images
-        )
-        images = tf.where(draw[SOLARIZE] < view.solarize, inverted, images)
-    if view.noise > 0:
-        images = _noise(images, draws[:, NOISE], view.noise)
-    return images
+    return _compiled(view)(images, draws)
 
 
 def normalize(images, mean, std):
-    """Returns `(images - mean) / std`, per channel; float32."""
+    """Returns `(images - mean) / std` in float32.
+
+    Args:
+      images: float `[n, h, w, 3]` in [0, 1].
+      mean: three floats, per channel.
+      std: three floats above 0, per channel.
+    """
     mean = tf.constant(mean, tf.float32)
     std = tf.constant(std, tf.float32)
     return (tf.cast(images, tf.float32) - mean) / std
 
 
-def _grey(images):
-    red, green, blue = tf.unstack(images, axis=-1)
-    grey = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    return tf.repeat(grey[..., None], 3, axis=-1)
+@functools.cache
+def _compiled(view):
+    return tf.function(functools.partial(_augment, view=view), jit_compile=True)
+
+
+def _augment(images, draws, view):
+    if images.dtype == tf.uint8:
+        images = tf.cast(images, tf.float32) / 255
+    draws = tf.unstack(tf.cast(draws, tf.float32), NUM_DRAWS, axis=1)
+    colours = tf.unstack(tf.cast(images, tf.float32), axis=3)
+    if view.jitter > 0:
+        colours = _jitter(colours, draws, view)
+    if view.grey > 0:
+        chosen = _per_image(draws[GREY] < view.grey)
+        grey = _grey(colours)
+        colours = [tf.where(chosen, grey, colour) for colour in colours]
+    if view.blur > 0:
+        colours = _blur(colours, draws, view)
+    if view.solarize > 0:
+        chosen = _per_image(draws[SOLARIZE] < view.solarize)
+        colours = [
+            tf.where(
+                chosen & (colour >= view.solarize_threshold),
+                1 - colour,
+                colour,
+            )
+            for colour in colours
+        ]
+    images = tf.stack(colours, axis=3)
+    if view.noise > 0:
+        noise = _noise(draws[NOISE], tf.shape(images))
+        images = _clip(images + view.noise * noise)
+    return images
+
+
+def _per_image(values):
+    """`[n]` -> `[n, 1, 1]`: one value for all pixels of an image."""
+    return values[:, None, None]
 
 
 def _clip(images):
     return tf.clip_by_value(images, 0.0, 1.0)
 
 
-def _factor(draw, strength):
-    low = max(0.0, 1 - strength)
-    return low + (1 + strength - low) * draw
-
-
-def _jitter(images, draw, view):
-    brightness = _factor(draw[BRIGHTNESS], view.brightness)
-    contrast = _factor(draw[CONTRAST], view.contrast)
-    saturation = _factor(draw[SATURATION], view.saturation)
-    shift = (2 * draw[HUE] - 1) * view.hue
-    operations = [
-        (view.brightness, lambda x: _clip(x * brightness)),
-        (
-            view.contrast,
-            lambda x: _clip(
-                contrast * x
-                + (1 - contrast)
-                * tf.reduce_mean(_grey(x), axis=[1, 2, 3], keepdims=True)
-            ),
-        ),
-        (
-            view.saturation,
-            lambda x: _clip(saturation * x + (1 - saturation) * _grey(x)),
-        ),
-        (view.hue, lambda x: _turn_hue(x, shift)),
-    ]
-    row = tf.cast(draw[ORDER] * len(_ORDERS), tf.int32)
-    order = tf.gather(_ORDERS, row)  # [n, 1, 1, 1, 4]
-    jittered = images
-    for slot in range(4):
-        source = jittered
-        for which, (strength, operation) in enumerate(operations):
-            if strength > 0:
-                jittered = tf.where(
-                    order[..., slot] == which, operation(source), jittered
-                )
-    return tf.where(draw[JITTER] < view.jitter, jittered, images)
-
-
-def _turn_hue(images, shift):
-    hsv = tf.image.rgb_to_hsv(images)
-    hue = tf.math.floormod(hsv[..., :1] + shift, 1.0)
-    return tf.image.hsv_to_rgb(tf.concat([hue, hsv[..., 1:]], axis=-1))
-
-
-def _blur(images, draws, view):
-    low, high = view.blur_sigma
-    sigma = low + (high - low) * draws[:, SIGMA]  # [n]
-    radius = view.blur_taps // 2
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    kernel = tf.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel /= tf.reduce_sum(kernel, axis=1, keepdims=True)  # [n, taps]
-    # An image that keeps its sharpness is blurred by a single tap.
-    single = tf.cast(offsets == 0, tf.float32)
-    kernel = tf.where(draws[:, BLUR, None] < view.blur, kernel, single)
-    n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    padded = tf.pad(
-        images, [[0, 0], [radius] * 2, [radius] * 2, [0, 0]], "REFLECT"
+def _grey(colours):
+    return sum(
+        weight * colour for weight, colour in zip(_LUMA, colours, strict=True)
     )
-    # The batch becomes channels, so that each image has a kernel of its own.
-    folded = tf.transpose(padded, [1, 2, 0, 3])
-    folded = tf.reshape(
-        folded, [1, height + 2 * radius, width + 2 * radius, n * 3]
-    )
-    taps = tf.repeat(tf.transpose(kernel), 3, axis=1)  # [taps, n * 3]
-    for shape in ((-1, 1), (1, -1)):
-        filters = tf.reshape(taps, [*shape, n * 3, 1])
-        folded = tf.nn.depthwise_conv2d(folded, filters, [1] * 4, "VALID")
-    unfolded = tf.reshape(folded, [height, width, n, 3])
-    return tf.transpose(unfolded, [2, 0, 1, 3])
 
 
-def _noise(images, seeds, std):
-    """Adds Gaussian noise from a counter-based generator (PCG's output hash).
+def _jitter(colours, draws, view):
+    """Brightness, contrast, saturation and hue, each image in its own order.
 
-    A pixel's number depends on its image's seed and its place alone.
+    All but hue are clip(a x + b grey(x) + c mean(grey(x))), so any of them
+    fits any place in the order by its a, b and c. Hue, the costly one, is
+    computed once: with three places before it and three behind it, of which an
+    image uses three, all 24 orders come out.
     """
-    shape = tf.shape(images)
-    mask = tf.constant(0xFFFFFFFF, tf.int64)
+    chosen = draws[JITTER] < view.jitter  # [n]
+
+    def factor(draw, strength):
+        low = max(0.0, 1 - strength)
+        high = 1 + strength
+        return tf.where(chosen, low + (high - low) * draw, 1.0)
+
+    brightness = factor(draws[BRIGHTNESS], view.brightness)
+    contrast = factor(draws[CONTRAST], view.contrast)
+    saturation = factor(draws[SATURATION], view.saturation)
+    zero, one = tf.zeros_like(brightness), tf.ones_like(brightness)
+    coefficients = {
+        _BRIGHTNESS: (brightness, zero, zero),
+        _CONTRAST: (contrast, zero, 1 - contrast),
+        _SATURATION: (saturation, 1 - saturation, zero),
+        _HUE: (one, zero, zero),
+    }
+    table = tf.stack(
+        [tf.stack(coefficients[k], axis=1) for k in range(4)], axis=1
+    )  # [n, 4, 3]
+
+    row = tf.cast(draws[ORDER] * len(_ORDERS), tf.int32)
+    order = tf.gather(tf.constant(_ORDERS), row)  # [n, 4]
+    turn = tf.argmax(order == _HUE, axis=1, output_type=tf.int32)  # [n]
+
+    def place(colours, position, used):
+        operation = tf.where(used, order[:, position], _HUE)
+        chosen = tf.gather(table, operation, batch_dims=1)  # [n, 3]
+        a, b, c = (_per_image(chosen[:, k]) for k in range(3))
+        grey = _grey(colours)
+        mean = tf.reduce_mean(grey, axis=[1, 2], keepdims=True)
+        blend = b * grey + c * mean
+        return [_clip(a * colour + blend) for colour in colours]
+
+    for position in range(3):
+        colours = place(colours, position, position < turn)
+    if view.hue > 0:
+        shift = tf.where(chosen, (2 * draws[HUE] - 1) * view.hue, 0.0)
+        colours = _turn_hue(colours, _per_image(shift))
+    for position in range(1, 4):
+        colours = place(colours, position, position > turn)
+    return colours
+
+
+def _turn_hue(colours, shift):
+    """Turns the hue by `shift` turns, keeping HSV's value and chroma."""
+    red, green, blue = colours
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    divisor = tf.where(chroma > 0, chroma, 1.0)
+    hue = tf.where(
+        value == red,
+        (green - blue) / divisor,
+        tf.where(
+            value == green,
+            2 + (blue - red) / divisor,
+            4 + (red - green) / divisor,
+        ),
+    )  # in sixths of a turn
+    hue += 6 * shift
+
+    def channel(offset):
+        k = hue + offset
+        k -= 6 * tf.floor(k / 6)
+        return value - chroma * _clip(tf.minimum(k, 4 - k))
+
+    return [channel(5), channel(3), channel(1)]
+
+
+def _blur(colours, draws, view):
+    """G_h X G_w^T with a banded matrix of Gaussian taps for each image.
+
+    As matrix products, because those are fast everywhere; a convolution with a
+    kernel of its own for every image is not.
+    """
+    low, high = view.blur_sigma
+    sigma = low + (high - low) * draws[SIGMA]
+    radius = view.blur_taps // 2
+    distance = tf.range(radius + 1, dtype=tf.float32)
+    taps = tf.exp(-0.5 * (distance / sigma[:, None]) ** 2)
+    taps /= 2 * tf.reduce_sum(taps, axis=1, keepdims=True) - taps[:, :1]
+    # Sharp images take part with a kernel of a single tap.
+    blurred = draws[BLUR][:, None] < view.blur
+    taps = tf.where(blurred, taps, tf.one_hot(0, radius + 1))  # [n, radius + 1]
+
+    height, width = colours[0].shape[1:]
+    rows = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, height))
+    columns = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, width))
+    return [
+        tf.matmul(tf.matmul(rows, colour), columns, transpose_b=True)
+        for colour in colours
+    ]
+
+
+def _mirrored_bands(radius, length):
+    """`[radius + 1, length, length]`: who stands how far from whom on a line.
+
+    Beyond its ends the line goes on as its mirror image at the end's pixel, as
+    torchvision pads before it blurs; so a pixel may count twice or thrice.
+    """
+    bands = np.zeros([radius + 1, length, length], np.float32)
+    for distance in range(-radius, radius + 1):
+        place = np.abs(np.arange(length) + distance)
+        place = (length - 1) - np.abs((length - 1) - place)
+        np.add.at(bands[abs(distance)], (np.arange(length), place), 1)
+    return bands
+
+
+def _noise(draw, shape):
+    """Standard normal numbers from a hash of the image's draw and the place.
+
+    A stateless generator takes one seed for a whole tensor; here each image
+    brings its own. The hash is PCG's output permutation (O'Neill, 2014), in
+    int64 because 32-bit integers live on the host of a GPU.
+    """
+    word = tf.constant(0xFFFFFFFF, tf.int64)
+
+    def shifted(bits, by):
+        return tf.bitwise.right_shift(bits, tf.cast(by, tf.int64))
+
+    # 24 bits are all that a float32 draw has.
+    seed = tf.cast(draw * 2.0**24, tf.int64) * 2654435761
     place = tf.range(tf.reduce_prod(shape[1:]), dtype=tf.int64)
-    seed = tf.cast(seeds * 2**24, tf.int64)[:, None] * 2654435761
-    state = ((place * 747796405) + seed) & mask
-    shift = tf.bitwise.right_shift(state, tf.constant(28, tf.int64)) + 4
-    word = (tf.bitwise.right_shift(state, shift) ^ state) * 277803737 & mask
-    word = tf.bitwise.right_shift(word, tf.constant(22, tf.int64)) ^ word
-    uniform = (tf.cast(word, tf.float32) + 0.5) / 2**32
-    uniform = tf.clip_by_value(uniform, 1e-7, 1 - 1e-7)
-    normal = tf.math.ndtri(uniform)
-    return _clip(images + std * tf.reshape(normal, shape))
+    state = (place * 747796405 + seed[:, None]) & word
+    bits = (shifted(state, shifted(state, 28) + 4) ^ state) * 277803737 & word
+    bits = shifted(bits, 22) ^ bits
+    # The centres of 2^23 equal cells: neither 0 nor 1 in float32.
+    uniform = (tf.cast(shifted(bits, 9), tf.float32) + 0.5) / 2**23
+    return tf.reshape(tf.math.ndtri(uniform), shape)

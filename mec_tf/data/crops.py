@@ -81,6 +81,46 @@ def random_boxes(shape, draws, views):
     )
 
 
+def enclosing_window(boxes, shape):
+    """Returns the smallest part of an image that holds all boxes.
+
+    Args:
+      boxes: float32 `[views, 4]`: top, left, height, width in pixels.
+      shape: int32 `[2]`, height and width of the image in pixels.
+
+    Returns:
+      int32 `[4]`: top, left, height, width in pixels, inside the image.
+    """
+    begin = tf.reduce_min(tf.floor(boxes[:, :2]), axis=0)
+    end = tf.reduce_max(tf.math.ceil(boxes[:, :2] + boxes[:, 2:]), axis=0)
+    begin = tf.maximum(tf.cast(begin, tf.int32), 0)
+    end = tf.minimum(tf.cast(end, tf.int32), shape)
+    return tf.concat([begin, end - begin], axis=0)
+
+
+def cut_views(image, boxes, draws, views, interpolation):
+    """Cuts all views out of an image, and flips those whose draw says so.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      boxes: float32 `[views, 4]`, from `random_boxes`.
+      draws: float32 `[views, NUM_DRAWS]`, the ones that made the boxes.
+      views: the `View`s.
+      interpolation: "bicubic" or "bilinear".
+
+    Returns:
+      A tuple over views of uint8 `[size, size, 3]`.
+    """
+    cuts = []
+    for number, view in enumerate(views):
+        pixels = cut(image, boxes[number], view.size, interpolation)
+        if view.flip > 0:
+            flipped = draws[number, -1] < view.flip
+            pixels = tf.where(flipped, pixels[:, ::-1], pixels)
+        cuts.append(pixels)
+    return tuple(cuts)
+
+
 def cut(image, box, size, interpolation):
     """Cuts a box out of an image and resamples it to a square, antialiased.
 

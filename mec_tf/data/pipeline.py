@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.augment import photometric
-from mec_tf.data import crops
+from mec_tf.data import crops, decode
 
 _FOREVER = np.iinfo(np.int64).max
 # A sample's seed: the epoch in the upper bits, its index in the lower ones.
@@ -59,32 +59,87 @@ def training_batches(
         draws = tf.random.stateless_uniform(
             [len(views), numbers], [seed, epoch * _EPOCH + index]
         )
-        image = source.image(index)
         geometry = draws[:, : crops.NUM_DRAWS]
-        boxes = crops.random_boxes(tf.shape(image)[:2], geometry, views)
-        cuts = []
-        for number, view in enumerate(views):
-            pixels = crops.cut(
-                image, boxes[number], view.size, policy.interpolation
-            )
-            flipped = geometry[number, -1] < view.flip
-            cuts.append(
-                tf.cond(
-                    flipped, lambda p=pixels: p[:, ::-1], lambda p=pixels: p
-                )
-            )
         photometry = draws[:, crops.NUM_DRAWS :]
+
+        def cut_views(used):
+            pixels, boxes = _pixels_and_boxes(source, used, geometry, views)
+            return crops.cut_views(
+                pixels, boxes, geometry, views, policy.interpolation
+            )
+
+        cuts, used = _of_next_readable(source, index, cut_views)
         return {
-            "views": tuple(cuts),
+            "views": cuts,
             "draws": tuple(tf.unstack(photometry)),
             "index": index,
-        }
+        }, used
 
-    samples = _order(source.size, batch_size, seed, first_step, worker, workers)
-    batches = samples.map(
-        sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    ).batch(batch_size // workers, drop_remainder=True)
-    return _options(batches).prefetch(2)
+    samples = _order(
+        source.size, batch_size, seed, first_step, worker, workers
+    ).map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = samples.batch(batch_size // workers, drop_remainder=True)
+    batches = batches.map(lambda batch, used: _noted(source, batch, used))
+    return batches.with_options(_options()).prefetch(2)
+
+
+def _pixels_and_boxes(source, index, geometry, views):
+    """Returns an image, or of a JPEG what the views need, and their boxes."""
+    image = source.read(index)
+    if image.dtype != tf.string:
+        return image, crops.random_boxes(tf.shape(image)[:2], geometry, views)
+    encoded = image
+    is_upright = _orientation(source, index) == 1
+
+    def decode_window():
+        shape = decode.jpeg_shape(encoded)
+        boxes = crops.random_boxes(shape, geometry, views)
+        window = crops.enclosing_window(boxes, shape)
+        origin = tf.cast(tf.pad(window[:2], [[0, 2]]), tf.float32)
+        return decode.decode_jpeg_window(encoded, window), boxes - origin
+
+    def decode_all():
+        pixels = _upright_image(source, index, encoded)
+        boxes = crops.random_boxes(tf.shape(pixels)[:2], geometry, views)
+        return pixels, boxes
+
+    return tf.cond(
+        decode.is_jpeg(encoded) & is_upright, decode_window, decode_all
+    )
+
+
+def _orientation(source, index):
+    if source.orientations is None:
+        return tf.constant(1)
+    return tf.cast(tf.gather(source.orientations, index), tf.int32)
+
+
+def _upright_image(source, index, encoded):
+    image = decode.decode(encoded)
+    if source.orientations is None:
+        return image
+    return decode.upright(image, _orientation(source, index))
+
+
+def _of_next_readable(source, index, make):
+    """Applies `make` to the first index from `index` on that can be read.
+
+    Decoding fails inside TensorFlow, where nothing but a dataset can pass over
+    an error; so each image is a small dataset of its own.
+
+    Returns:
+      What `make` returned, and the index it succeeded with.
+    """
+    if source.bad is None:
+        return make(index), index
+    return (
+        tf.data.Dataset.range(source.size)
+        .map(lambda ahead: (index + ahead) % source.size)
+        .map(lambda used: (make(used), used))
+        .ignore_errors()
+        .take(1)
+        .get_single_element()
+    )
 
 
 def _order(size, batch_size, seed, first_step, worker, workers):
@@ -128,7 +183,8 @@ def evaluation_batches(
 
     Returns:
       A `tf.data.Dataset` of {"image": uint8 `[n, s, s, 3]`, "label": int64
-      `[n]` (-1 where there are no labels), "index": int64 `[n]`}.
+      `[n]` (-1 where there are no labels), "index": int64 `[n]`}. Images that
+      cannot be read are left out, so a batch may hold fewer.
     """
     labels = source.labels
     if labels is None:
@@ -136,30 +192,69 @@ def evaluation_batches(
     labels = tf.constant(labels)
 
     def sample(index):
-        image = crops.centre_crop(
-            source.image(index),
-            size=image_size,
-            crop_fraction=crop_fraction,
-            interpolation=interpolation,
+        def crop(used):
+            image = source.read(used)
+            if image.dtype == tf.string:
+                image = _upright_image(source, used, image)
+            return crops.centre_crop(
+                image,
+                size=image_size,
+                crop_fraction=crop_fraction,
+                interpolation=interpolation,
+            )
+
+        image, used = _or_blank(source, index, crop, image_size)
+        label = tf.gather(labels, index)
+        return {"image": image, "label": label, "index": index}, used
+
+    batches = (
+        tf.data.Dataset.range(source.size)
+        .map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .map(lambda batch, used: _noted(source, batch, used))
+    )
+    if source.bad is not None:
+        batches = batches.filter(lambda batch: tf.size(batch["index"]) > 0)
+    return batches.with_options(_options()).prefetch(2)
+
+
+def _or_blank(source, index, make, size):
+    """Applies `make` to an index; a blank and -1 if it cannot be read."""
+    if source.bad is None:
+        return make(index), index
+    blank = tf.data.Dataset.from_tensors(
+        (tf.zeros([size, size, 3], tf.uint8), tf.constant(-1, tf.int64))
+    )
+    return (
+        tf.data.Dataset.from_tensors(index)
+        .map(lambda used: (make(used), used))
+        .ignore_errors()
+        .concatenate(blank)
+        .take(1)
+        .get_single_element()
+    )
+
+
+def _noted(source, batch, used):
+    """Tells the source what could not be read, and leaves out the blanks."""
+    if source.bad is None:
+        return batch
+    noted = tf.numpy_function(source.bad.note, [batch["index"], used], [])
+    with tf.control_dependencies([noted]):
+        return tf.cond(
+            tf.reduce_all(used >= 0),
+            lambda: tf.nest.map_structure(tf.identity, batch),
+            lambda: tf.nest.map_structure(
+                lambda rows: tf.boolean_mask(rows, used >= 0), batch
+            ),
         )
-        return {
-            "image": image,
-            "label": tf.gather(labels, index),
-            "index": index,
-        }
-
-    samples = tf.data.Dataset.range(source.size)
-    batches = samples.map(
-        sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    ).batch(batch_size)
-    return _options(batches).prefetch(2)
 
 
-def _options(dataset):
+def _options():
     options = tf.data.Options()
     options.deterministic = True
     # Workers are told apart by `worker`, not by TensorFlow.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
-    return dataset.with_options(options)
+    return options

@@ -6,18 +6,23 @@ all that the rest needs: order, views and labels follow from it.
 
 import collections
 import dataclasses
+import functools
+import os
 from collections.abc import Callable
 
 import numpy as np
 import sklearn.datasets
-import sklearn.model_selection
 import tensorflow as tf
+from absl import logging
 
-from mec_tf.data import folder
+from mec_tf.data import folder, tfds_records
+from mec_tf.data.bad_images import BadImages, TooManyBadImages
 from mec_tf.data.decode import decode
 
+_HELD_OUT = 0.2
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """A numbered set of images.
 
@@ -25,20 +30,32 @@ class Source:
       name: short, such as "digits".
       description: for people: which split of what, how many images.
       size: number of images.
-      image: TensorFlow function from a scalar int64 index to a uint8
-        `[h, w, 3]` image.
-      labels: int64 `[size]`, or None.
+      read: TensorFlow function from a scalar int64 index to the image: a
+        scalar string of encoded bytes, or uint8 `[h, w, 3]`.
+      labelled: whether the images have labels.
+      read_labels: function without arguments that returns all labels; may
+        take long, so `labels` calls it only when it is asked.
       class_names: one per label's value, or None.
       file_names: one per image, or None.
+      orientations: int8 `[size]`, Exif's, 1 (upright) to 8, or None where
+        there is nothing to turn.
+      bad: remembers images that cannot be read; None where all can.
     """
 
     name: str
     description: str
     size: int
-    image: Callable
-    labels: np.ndarray | None = None
+    read: Callable
+    read_labels: Callable | None = None
     class_names: tuple[str, ...] | None = None
     file_names: tuple[str, ...] | None = None
+    orientations: np.ndarray | None = None
+    bad: BadImages | None = None
+
+    @functools.cached_property
+    def labels(self):
+        """int64 `[size]`, or None where there are no labels."""
+        return None if self.read_labels is None else self.read_labels()
 
 
 # pretrain: what the encoder learns from, labels unseen. bank and test: the
@@ -50,6 +67,16 @@ def load(
     dataset, *, data_dir=None, train_split="train", test_split="test", seed=0
 ):
     """Finds a data set's images.
+
+    digits: scikit-learn's 1,797 handwritten digits. A seeded stratified fifth
+    is the test split; the encoder never sees it.
+
+    folder: `data_dir/train_split` and `data_dir/test_split` where they exist,
+    else all of `data_dir` is for pretraining. With a folder per class and no
+    test split, a seeded stratified fifth is held out of the bank as the test
+    split (of the bank only: pretraining looks at no labels).
+
+    tfds: a set that TensorFlow Datasets has prepared under `data_dir`.
 
     Args:
       dataset: "digits", "folder" or "tfds:NAME[/CONFIG]".
@@ -63,13 +90,18 @@ def load(
       where there are no labels.
 
     Raises:
-      ValueError: for an unknown data set or split, or a folder without images.
+      ValueError: for an unknown data set or split, a set that is not prepared,
+        a folder without readable images.
       FileNotFoundError: for a missing folder.
+      TooManyBadImages: if more than a tenth of at least 100 files are refused.
     """
     if dataset == "digits":
         return _digits(train_split, test_split, seed)
     if dataset == "folder":
         return _folder(data_dir, train_split, test_split, seed)
+    kind, _, name = dataset.partition(":")
+    if kind == "tfds" and name:
+        return _tfds(name, data_dir, train_split, test_split)
     raise ValueError(
         f"Unknown dataset: {dataset!r}. Expected digits, folder or "
         "tfds:NAME[/CONFIG], such as tfds:cifar10."
@@ -77,21 +109,20 @@ def load(
 
 
 def _hold_out(labels, seed):
-    """Splits indices 80/20, every class in proportion, by a seed."""
-    kept, held_out = sklearn.model_selection.train_test_split(
-        np.arange(len(labels)),
-        test_size=0.2,
-        random_state=seed % 2**32,
-        stratify=labels,
-    )
-    return np.sort(kept), np.sort(held_out)
+    """Splits indices in (kept, held out), each class in proportion."""
+    generator = np.random.default_rng([seed % 2**64, len(labels)])
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        held_out[members[: round(_HELD_OUT * len(members))]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _digits(train_split, test_split, seed):
     if (train_split, test_split) != ("train", "test"):
         raise ValueError(
             f"Unknown splits of digits: {train_split!r}, {test_split!r}. "
-            "Expected train and test: leave both at their defaults."
+            "Expected 'train' and 'test': leave both at their defaults."
         )
     digits = sklearn.datasets.load_digits()
     # 0..16 becomes 0..255, grey becomes RGB.
@@ -104,46 +135,136 @@ def _digits(train_split, test_split, seed):
         return Source(
             name="digits",
             description=f"digits {split} ({len(indices):,} images, a seeded "
-            f"stratified {share} %)",
+            f"stratified {share})",
             size=len(indices),
-            image=lambda index: tf.gather(pixels, index),
-            labels=labels[indices],
+            read=lambda index: tf.gather(pixels, index),
+            read_labels=lambda: labels[indices],
             class_names=tuple(str(name) for name in digits.target_names),
         )
 
-    train, test = _hold_out(labels, seed)
-    train_source = part("train", train, 80)
-    return Splits(train_source, train_source, part("test", test, 20))
+    kept, held_out = _hold_out(labels, seed)
+    train = part("train", kept, "80 %")
+    return Splits(train, train, part("test", held_out, "20 %"))
 
 
 def _folder(data_dir, train_split, test_split, seed):
-    found = folder.find(data_dir, train_split, test_split)
-
-    def part(listing, indices, what):
-        paths = tf.constant([listing.paths[k] for k in indices])
-        labels = listing.labels
-        return Source(
-            name="folder",
-            description=f"{listing.folder} ({len(indices):,} images, {what})",
-            size=len(indices),
-            image=lambda index: decode(
-                tf.io.read_file(tf.gather(paths, index))
-            ),
-            labels=None if labels is None else labels[indices],
-            class_names=listing.class_names,
-            file_names=tuple(listing.paths[k] for k in indices),
-        )
-
-    everything = np.arange(len(found.train.paths))
-    pretrain = part(found.train, everything, "all")
-    if found.train.labels is None:
+    train, test = folder.find(data_dir, train_split, test_split)
+    pretrain = _listed(train)
+    _report_refused(train)
+    _require_one_readable(pretrain)
+    if train.labels is None:
         return Splits(pretrain, None, None)
-    if found.test is not None:
-        test = part(found.test, np.arange(len(found.test.paths)), "all")
-        return Splits(pretrain, pretrain, test)
-    kept, held_out = _hold_out(found.train.labels, seed)
+    if test is not None:
+        _report_refused(test)
+        if test.labels is None:
+            return Splits(pretrain, None, None)
+        return Splits(pretrain, pretrain, _listed(test))
+    kept, held_out = _hold_out(train.labels, seed)
+    if not held_out.size:
+        return Splits(pretrain, None, None)
     return Splits(
         pretrain,
-        part(found.train, kept, "a seeded stratified 80 %"),
-        part(found.train, held_out, "a seeded stratified 20 %"),
+        _listed(train, kept, "a seeded stratified 80 %"),
+        _listed(train, held_out, "a seeded stratified 20 %"),
     )
+
+
+def _listed(listing, indices=None, share="all of them"):
+    if indices is None:
+        indices = np.arange(len(listing.paths))
+    names = tuple(listing.paths[k] for k in indices)
+    # Bytes: a file's name need not be UTF-8.
+    paths = tf.constant([os.fsencode(name) for name in names])
+
+    def read(index):
+        return tf.io.read_file(tf.gather(paths, index))
+
+    labels = listing.labels
+    return Source(
+        name="folder",
+        description=f"{_printable(listing.folder)} ({len(indices):,} images, "
+        f"{share})",
+        size=len(indices),
+        read=read,
+        read_labels=None if labels is None else lambda: labels[indices],
+        class_names=None if labels is None else listing.class_names,
+        file_names=names,
+        orientations=listing.orientations[indices],
+        bad=BadImages(
+            len(indices),
+            name=lambda index: _printable(names[index]),
+            explain=lambda index: _why_unreadable(read, index),
+        ),
+    )
+
+
+def _printable(path):
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _why_unreadable(read, index):
+    try:
+        decode(read(tf.constant(index, tf.int64)))
+    except tf.errors.InvalidArgumentError:
+        return "the image is damaged or cut off"
+    except tf.errors.OpError as error:
+        return error.message
+    return "it could be read only at the second try"
+
+
+def _report_refused(listing):
+    for path, reason in listing.refused.items():
+        logging.warning("Skipped %s: %s.", _printable(path), reason)
+    bad = len(listing.refused)
+    total = bad + len(listing.paths)
+    if total >= 100 and bad > 0.1 * total:
+        raise TooManyBadImages(
+            f"{bad:,} of the {total:,} image files in "
+            f"{_printable(listing.folder)} cannot be used, more than 10 %. "
+            "Mend or remove them; each is named above."
+        )
+
+
+def _require_one_readable(source):
+    """Makes sure that a search for a readable image comes to an end."""
+    for index in range(source.size):
+        try:
+            decode(source.read(tf.constant(index, tf.int64)))
+            return
+        except tf.errors.OpError:
+            continue
+    raise ValueError(
+        f"None of the images in {source.description} can be read; the first, "
+        f"{_printable(source.file_names[0])}: {_why_unreadable(source.read, 0)}"
+        ". Expected at least one whole JPEG, PNG, BMP, GIF or WebP."
+    )
+
+
+def _tfds(name, data_dir, train_split, test_split):
+    builder = tfds_records.find_builder(name, data_dir)
+
+    def part(split):
+        records = tfds_records.find_records(builder, split)
+        return Source(
+            name=f"tfds:{name}",
+            description=f"{builder.info.full_name} {split} "
+            f"({records.size:,} images)",
+            size=records.size,
+            read=records.read_image,
+            read_labels=records.read_labels if records.class_names else None,
+            class_names=records.class_names,
+            bad=BadImages(
+                records.size,
+                name=records.describe,
+                explain=lambda index: _why_unreadable(
+                    records.read_image, index
+                ),
+            ),
+        )
+
+    pretrain = part(train_split)
+    if pretrain.read_labels is None:
+        return Splits(pretrain, None, None)
+    if test_split not in builder.info.splits and test_split == "test":
+        return Splits(pretrain, None, None)
+    return Splits(pretrain, pretrain, part(test_split))

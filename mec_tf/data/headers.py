@@ -1,0 +1,108 @@
+"""What the first bytes of a file tell about the image in it."""
+
+import struct
+
+# Enough for the orientation tag, which stands at the start of Exif data.
+LENGTH = 4096
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+)
+_FOREIGN = (
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"%PDF", "PDF"),
+)
+_ORIENTATION_TAG = 0x0112
+
+
+def kind(header):
+    """Returns "JPEG", "PNG", "GIF", "BMP" or "WebP", or None.
+
+    Args:
+      header: the file's first bytes, up to `LENGTH` of them.
+    """
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return "WebP"
+    for signature, name in _SIGNATURES:
+        if header.startswith(signature):
+            return name
+    return None
+
+
+def objection(header):
+    """Says why a file cannot be read as an image, or None where it may be.
+
+    Args:
+      header: the file's first bytes, up to `LENGTH` of them.
+    """
+    if not header:
+        return "the file is empty"
+    found = kind(header)
+    if found == "BMP":
+        return _bmp_objection(header)
+    if found is not None:
+        return None
+    foreign = [name for mark, name in _FOREIGN if header.startswith(mark)]
+    if header[4:8] == b"ftyp":
+        foreign = ["HEIC or AVIF"]
+    if foreign:
+        return f"{foreign[0]} is not read; convert it to JPEG or PNG"
+    return f"not an image; it begins with {header[:12]!r}"
+
+
+def orientation(header):
+    """Returns the Exif orientation of a JPEG, 1 (upright) to 8; else 1.
+
+    Args:
+      header: the file's first bytes, up to `LENGTH` of them.
+    """
+    if kind(header) != "JPEG":
+        return 1
+    at = 2
+    while at + 4 <= len(header) and header[at] == 0xFF:
+        marker, length = header[at + 1], _number(">H", header, at + 2)
+        if marker == 0xE1 and header[at + 4 : at + 10] == b"Exif\0\0":
+            return _exif_orientation(header[at + 10 : at + 2 + length])
+        if marker == 0xDA:  # The picture itself: no more segments of interest.
+            break
+        at += 2 + length
+    return 1
+
+
+def _exif_orientation(exif):
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    at = _number(order + "I", exif, 4)
+    entries = _number(order + "H", exif, at)
+    for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        if _number(order + "H", exif, entry) == _ORIENTATION_TAG:
+            value = _number(order + "H", exif, entry + 8)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _number(layout, data, at):
+    """Unpacks one number, 0 beyond the end of a cut-off header."""
+    size = struct.calcsize(layout)
+    field = data[at : at + size]
+    return struct.unpack(layout, field)[0] if len(field) == size else 0
+
+
+def _bmp_objection(header):
+    bits = _number("<H", header, 28)
+    if bits in (24, 32):
+        return None
+    # TensorFlow takes the palette's numbers for grey levels.
+    palette_at = 14 + _number("<I", header, 14)
+    palette = header[palette_at : palette_at + 1024]
+    grey = b"".join(bytes([k, k, k, 0]) for k in range(256))
+    if bits == 8 and palette == grey:
+        return None
+    return "a BMP with a palette; convert it to PNG"

@@ -1,0 +1,203 @@
+"""Images that TensorFlow Datasets has prepared, any one of them at any time.
+
+TensorFlow Datasets writes shards of records and reads them front to back; a
+real shuffle of all images, and resuming at any step, need them by number. So
+the place of every record is looked up once: its length stands before it, hence
+a few bytes per record are read and the pixels are skipped.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import struct
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+# A TFRecord is its length (8 bytes), a checksum of that (4), the data, and a
+# checksum of the data (4).
+_BEFORE, _AFTER = 12, 4
+_READERS = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """The records of one split, in the order of their shards.
+
+    Attributes:
+      shards: the shards' paths.
+      ends: int64 `[shards]`, the shards' lengths in bytes.
+      shard: int64 `[size]`, which shard a record is in.
+      offset: int64 `[size]`, where in the shard its data begin, in bytes.
+      length: int64 `[size]`, bytes of data.
+      features: TensorFlow Datasets' description of what a record holds.
+      image_key: the feature that is the image.
+      label_key: the feature that is the class, or None.
+      class_names: one per class, or None without classes.
+    """
+
+    shards: tuple[str, ...]
+    ends: np.ndarray
+    shard: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    features: tfds.features.FeaturesDict
+    image_key: str
+    label_key: str | None
+    class_names: tuple[str, ...] | None
+
+    @property
+    def size(self):
+        """Number of records."""
+        return len(self.shard)
+
+    def read_image(self, index):
+        """Returns an image's encoded bytes; a TensorFlow function.
+
+        Args:
+          index: scalar int64.
+        """
+        return self._read(index, self.image_key)
+
+    def read_labels(self):
+        """Returns all labels, int64 `[size]`; reads every record once."""
+        labels = tf.data.Dataset.range(self.size).map(
+            lambda index: self._read(index, self.label_key),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return np.fromiter(labels.as_numpy_iterator(), np.int64, self.size)
+
+    def describe(self, index):
+        """Names a record for a message."""
+        shard = os.path.basename(self.shards[self.shard[index]])
+        return f"image {index:,}, in {shard}"
+
+    def _read(self, index, key):
+        shard = tf.gather(self.shard, index)
+        begin = tf.gather(self.offset, index)
+        length = tf.gather(self.length, index)
+        # The part of a file between a header and a footer: the one reader
+        # of TensorFlow that takes a range of bytes.
+        record = tf.data.FixedLengthRecordDataset(
+            tf.gather(tf.constant(self.shards), shard),
+            record_bytes=length,
+            header_bytes=begin,
+            footer_bytes=tf.gather(self.ends, shard) - begin - length,
+            buffer_size=length,
+        ).get_single_element()
+        wanted = tfds.decode.PartialDecoding({key: True}).extract_features(
+            self.features
+        )
+        decoders = {}
+        if key == self.image_key:
+            decoders[key] = tfds.decode.SkipDecoding()
+        return wanted.deserialize_example(record, decoders=decoders)[key]
+
+
+def find_builder(name, data_dir):
+    """Finds a prepared data set by name.
+
+    Args:
+      name: "NAME" or "NAME/CONFIG".
+      data_dir: TensorFlow Datasets' directory; None for its default.
+
+    Returns:
+      A `tfds.core.DatasetBuilder` that is prepared.
+
+    Raises:
+      ValueError: for an unknown name, or a set that is not prepared.
+    """
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"Unknown dataset: 'tfds:{name}'. Expected the name of a builder "
+            "of TensorFlow Datasets, such as tfds:cifar10, or of a set "
+            f"prepared under --data_dir ({data_dir or 'its default'})."
+        ) from error
+    if not builder.info.splits:
+        raise ValueError(
+            f"tfds:{name} is not prepared: {builder.data_dir} does not hold "
+            f"it. Prepare it with `tfds build {name} --data_dir=DIR` and give "
+            "the same --data_dir."
+        )
+    return builder
+
+
+def find_records(builder, split):
+    """Looks up where each record of a split is.
+
+    Args:
+      builder: a prepared `tfds.core.DatasetBuilder`.
+      split: a split's name, or a part such as "train[:10%]".
+
+    Returns:
+      `Records`.
+
+    Raises:
+      ValueError: for an unknown split, a set without images, a set that was
+        prepared in another file format than TFRecord.
+    """
+    info = builder.info
+    if info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            f"{info.full_name} was prepared as {info.file_format.value}. "
+            "Expected TFRecord: prepare it with `tfds build "
+            f"{info.name} --file_format=tfrecord`."
+        )
+    try:
+        instructions = info.splits[split].file_instructions
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"Unknown split of {info.full_name}: {split!r}. Expected one of "
+            f"{', '.join(info.splits)}, or a part of one such as 'train[:10%]'."
+        ) from error
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        found = list(readers.map(_scan, instructions))
+    image_key, label_key = _keys(info)
+    shards = tuple(str(one.filename) for one in instructions)
+    return Records(
+        shards=shards,
+        ends=np.array([os.path.getsize(shard) for shard in shards], np.int64),
+        shard=np.repeat(np.arange(len(found)), [len(one) for one in found]),
+        offset=np.concatenate([one[:, 0] for one in found]),
+        length=np.concatenate([one[:, 1] for one in found]),
+        features=info.features,
+        image_key=image_key,
+        label_key=label_key,
+        class_names=label_key and tuple(info.features[label_key].names),
+    )
+
+
+def _scan(instruction):
+    """`[records, 2]`: offset and length of a shard's records, in bytes."""
+    places = []
+    at, end = 0, os.path.getsize(instruction.filename)
+    with open(instruction.filename, "rb", buffering=0) as file:
+        while at < end:
+            file.seek(at)
+            (length,) = struct.unpack("<Q", file.read(8))
+            places.append((at + _BEFORE, length))
+            at += _BEFORE + length + _AFTER
+    places = np.array(places, np.int64).reshape(-1, 2)[instruction.skip :]
+    return places if instruction.take < 0 else places[: instruction.take]
+
+
+def _keys(info):
+    """Returns the names of the image and of the class (or None)."""
+    features = info.features
+    preferred = info.supervised_keys or (None, None)
+
+    def first(kind, preferred):
+        keys = [key for key in features if isinstance(features[key], kind)]
+        return preferred if preferred in keys else next(iter(keys), None)
+
+    image_key = first(tfds.features.Image, preferred[0])
+    if image_key is None:
+        raise ValueError(
+            f"{info.full_name} holds {', '.join(features)}. Expected a "
+            "feature that is an image: choose another data set."
+        )
+    return image_key, first(tfds.features.ClassLabel, preferred[1])
