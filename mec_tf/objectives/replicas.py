@@ -15,12 +15,12 @@ class Replicas(NamedTuple):
 
     Attributes:
         count: number of replicas N, at least 1.
-        gather: `[n, ...]` of this replica -> `[N n, ...]` of all, in the order
-            of the replicas. Its gradient must be the sum over the replicas of
-            their gradients of this replica's rows, as it is for
-            `tf.distribute.ReplicaContext.all_gather`.
-        sum: tensor of this replica -> the sum over all, equal on each. Its
-            gradient is never taken.
+        gather: `[n, ...]` of this replica -> `[N n, ...]` of all, in one order
+            on each.
+        sum: tensor of this replica -> the sum over all, equal on each.
+
+    Objectives know the gradients of their own rows, so that neither the
+    gradient of `gather` nor that of `sum` is ever taken.
     """
 
     count: int
