@@ -18,8 +18,8 @@ def _positive(name):
     )
 
 
-def data():
-    """Flags that say which images."""
+def data(image_size):
+    """Flags that say which images; `image_size` is the default of theirs."""
     flags.DEFINE_string(
         "dataset",
         "folder",
@@ -35,7 +35,11 @@ def data():
         "test_split", "test", "Subfolder or TFDS split to score on."
     )
     flags.DEFINE_integer(
-        "image_size", 224, "Side of the network's input, pixels.", lower_bound=1
+        "image_size",
+        image_size,
+        "Side of the images that the network sees, pixels. Scoring: by default"
+        " what the (first) export was trained at.",
+        lower_bound=1,
     )
 
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from mec_tf import command, config
-from mec_tf.augment import policy as policies
 from mec_tf.command import say
 from mec_tf.data import pipeline, sources
 from mec_tf.evaluations import features, knn
@@ -17,8 +16,7 @@ from mec_tf.files import replaced_file
 from mec_tf.formats.encoders import open_encoder
 
 FLAGS = config.FLAGS
-config.data()
-config.views(policies.PRESETS)
+config.data(image_size=None)
 config.seed()
 config.evaluation()
 
@@ -37,22 +35,22 @@ def main():
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
-    policy = policies.preset(FLAGS.views, image_size=FLAGS.image_size)
+    keras.utils.set_random_seed(FLAGS.seed)
+    encoders = [(name, *open_encoder(name)) for name in FLAGS.encoder]
+    sizes = [card["image_size"] for _, _, card in encoders if card]
+    if not (FLAGS.image_size or sizes):
+        raise ValueError("baselines alone have no image size: --image_size=224")
     rows = []
-    for name in FLAGS.encoder:
+    for name, encode, card in encoders:
         started = time.monotonic()
-        encoder = open_encoder(
-            name, mean=policy.mean, std=policy.std, seed=FLAGS.seed
-        )
         bank, test = (
             features.extract(
-                encoder.encode,
+                encode,
                 pipeline.evaluation_batches(
                     source,
-                    image_size=encoder.image_size or FLAGS.image_size,
+                    image_size=FLAGS.image_size
+                    or card.get("image_size", sizes[0]),
                     batch_size=256,
-                    crop_fraction=policy.crop_fraction,
-                    interpolation=policy.interpolation,
                 ),
             )
             for source in (splits.bank, splits.test)
@@ -84,19 +82,17 @@ def main():
 
 
 def print_table(rows):
-    """Prints dicts as a table with one line each, scores in per cent."""
+    """Prints dicts of equal keys as a table; shares in per cent."""
     cells = [list(rows[0])] + [
-        [
-            f"{100 * value:.1f} %"
-            if isinstance(value, float) and value <= 1
-            else str(value)
-            for value in row.values()
-        ]
-        for row in rows
+        [_shown(*i) for i in row.items()] for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)))
+
+
+def _shown(name, value):
+    return f"{100 * value:.1f} %" if name.startswith("top") else str(value)
 
 
 if __name__ == "__main__":

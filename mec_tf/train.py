@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
-from mec_tf.data import pipeline, sources, subset
+from mec_tf.data import pipeline, sources
 from mec_tf.formats import saved_model
 from mec_tf.models import SiameseModel, backbones, build_backbone, heads
 from mec_tf.monitors.divergence import Divergence
@@ -27,11 +28,11 @@ from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import LARS, SGD, WarmupCosine, schedules
 from mec_tf.plan import make_plan, segments, table
 
-# Images that the monitors look at; RankMe's authors found 25,600 to be enough.
-REFERENCES = 25_600
+# Most images that a monitor looks at: enough for RankMe (its section 4).
+MONITORED = 25_600
 
 FLAGS = config.FLAGS
-config.data()
+config.data(image_size=224)
 config.views(policies.PRESETS)
 config.model(backbones.NAMES)
 config.objective(OBJECTIVES)
@@ -109,7 +110,7 @@ def main():
     if first_step:
         say(f"going on from step {first_step} of {plan.total_steps}")
     callbacks = build_callbacks(
-        model, rates, splits, policy, plan, checkpoints, run, first_step
+        model, rates, splits, plan, checkpoints, run, first_step
     )
     for segment in segments(plan, first_step):
         model.fit(
@@ -258,15 +259,13 @@ def dry_run(model, source, policy, plan, strategy):
     print(f"{f'loss of one step on {small} images':<{width}}  {loss:.4f}")
 
 
-def build_callbacks(
-    model, rates, splits, policy, plan, checkpoints, run, first_step
-):
+def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
     """What watches the run and keeps it, in the order that each needs."""
     looks = []
     if FLAGS.knn_every_epochs:
         looks.append(
             Representation(
-                *evaluation_sets(splits, policy),
+                *evaluation_sets(splits),
                 every=FLAGS.knn_every_epochs,
                 epochs=plan.epochs,
             )
@@ -288,19 +287,19 @@ def build_callbacks(
     ]
 
 
-def evaluation_sets(splits, policy):
+def evaluation_sets(splits):
     """References and queries of the monitors; no queries without labels."""
     bank = splits.bank or splits.pretrain
 
     def batches(role, source):
-        part = subset.sample(source, REFERENCES, seed=FLAGS.seed)
-        say(f"{role}: {part.description}")
+        generator = np.random.default_rng(FLAGS.seed)
+        chosen = np.sort(generator.permutation(source.size)[:MONITORED])
+        say(f"{role}: {len(chosen):,} images of {source.description}")
         return pipeline.evaluation_batches(
-            part,
+            source,
             image_size=FLAGS.image_size,
             batch_size=256,
-            crop_fraction=policy.crop_fraction,
-            interpolation=policy.interpolation,
+            indices=chosen,
         )
 
     references = batches("RankMe and kNN references", bank)

@@ -6,8 +6,13 @@ import keras
 
 from mec_tf.models.resnet import ARCHITECTURES, resnet
 
+# NASNet pads by the size of its input, which must be fixed.
+_APPLICATIONS = {
+    f"keras:{name}": build
+    for name, build in vars(keras.applications).items()
+    if inspect.isfunction(build) and not name.startswith("NASNet")
+}
 NAMES = (*ARCHITECTURES, "keras:NAME")
-_KERAS_PREFIX = "keras:"
 
 
 def build_backbone(name):
@@ -15,13 +20,14 @@ def build_backbone(name):
 
     Args:
         name: One of "resnet18", "resnet34", "resnet50", "resnet101",
-            "resnet152", the same with "_cifar" appended (a 3x3 stem without
-            max-pool, for small images), "resnet50w2" (twice as wide) and
+            "resnet152"; one of these with "_cifar" appended (a 3x3 stem without
+            max-pool, for small images); "resnet50w2" (twice as wide);
             "resnet_tiny" (for images of 16 to 64 pixels on CPUs); or
             "keras:NAME" for a model of `keras.applications`, such as
             "keras:EfficientNetV2B0", without its classifier and without its own
             preprocessing. The latter keep Keras' own batch norm, which is not
-            synchronised over replicas.
+            synchronised over replicas, and Inception its smallest image, 75
+            pixels.
 
     Returns:
         A functional `keras.Model` from normalised RGB images `[n, h, w, 3]` to
@@ -36,31 +42,28 @@ def build_backbone(name):
     """
     if name in ARCHITECTURES:
         return resnet(name)
-    applications = _keras_applications()
-    if name.removeprefix(_KERAS_PREFIX) not in applications or (
-        not name.startswith(_KERAS_PREFIX)
-    ):
-        known = [*ARCHITECTURES, *(_KERAS_PREFIX + a for a in applications)]
-        raise ValueError(
-            f"Received backbone {name!r}; expected one of "
-            f"{', '.join(known)}. Choose one of these names."
-        )
-    build = applications[name.removeprefix(_KERAS_PREFIX)]
-    options = {}
-    if "include_preprocessing" in inspect.signature(build).parameters:
-        options["include_preprocessing"] = False
-    return build(
-        include_top=False,
-        weights=None,
-        input_shape=(None, None, 3),
-        pooling="avg",
-        **options,
+    if name in _APPLICATIONS:
+        return _without_top(_APPLICATIONS[name])
+    raise ValueError(
+        f"Received backbone {name!r}; expected one of "
+        f"{', '.join([*ARCHITECTURES, *_APPLICATIONS])}. Choose one of these."
     )
 
 
-def _keras_applications():
-    return {
-        name: build
-        for name, build in vars(keras.applications).items()
-        if inspect.isfunction(build)
-    }
+def _without_top(build):
+    images = x = keras.Input((None, None, 3), name="images")
+    options = {}
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        options["include_preprocessing"] = False
+    elif build.__name__.startswith("EfficientNet"):
+        # It divides by 255 unasked, which its batch norm's epsilon of 0.001
+        # would not forgive images that are normalised already.
+        x = keras.layers.Rescaling(255.0)(images)
+    model = build(
+        include_top=False,
+        weights=None,
+        input_tensor=x,
+        pooling="avg",
+        **options,
+    )
+    return keras.Model(images, model.output, name=model.name)

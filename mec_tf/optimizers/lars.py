@@ -74,6 +74,8 @@ class LARS(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable, and its velocity, in place."""
+        gradient = tf.cast(gradient, variable.dtype)
+        learning_rate = tf.cast(learning_rate, variable.dtype)
         if len(variable.shape) >= 2:
             gradient = gradient + self.coupled_weight_decay * variable
             gradient = gradient * self._trust(variable, gradient)
@@ -84,7 +86,7 @@ class LARS(keras.optimizers.Optimizer):
     def _trust(self, variable, gradient):
         w, g = tf.norm(variable), tf.norm(gradient)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(w, g)
-        return tf.where(ratio > 0, ratio, 1.0)
+        return tf.where(ratio > 0, ratio, tf.ones_like(ratio))
 
     def get_config(self):
         """What the constructor takes, for serialisation."""

@@ -1,6 +1,7 @@
 """Stochastic gradient descent with PyTorch's semantics."""
 
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="mec_tf")
@@ -67,6 +68,8 @@ class SGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable, and its velocity, in place."""
+        gradient = tf.cast(gradient, variable.dtype)
+        learning_rate = tf.cast(learning_rate, variable.dtype)
         if self.decay_low_rank or len(variable.shape) >= 2:
             gradient = gradient + self.coupled_weight_decay * variable
         velocity = self.velocities[self._get_variable_index(variable)]
