@@ -8,6 +8,8 @@ import json
 import time
 from pathlib import Path
 
+import keras
+
 from mec_tf import command, config
 from mec_tf.command import say
 from mec_tf.data import pipeline, sources
