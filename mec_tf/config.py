@@ -251,6 +251,16 @@ def evaluation():
     flags.DEFINE_string("output", None, "JSON file for the scores.")
 
 
+def report():
+    """Flags that say what is drawn."""
+    flags.DEFINE_list(
+        "workdir",
+        None,
+        "Folders of runs, comma-separated; figures go into the first.",
+        required=True,
+    )
+
+
 def resolved():
     """Every flag of the running main with its value, as `--name=value` lines.
 
@@ -284,4 +294,5 @@ def parse(argv):
         return FLAGS(argv)
     except flags.Error as error:
         reason = " ".join(str(error).split())
-        sys.exit(f"{Path(argv[0]).stem}: {reason} (see --helpfull)")
+        print(f"mec_tf: {reason} (see --helpfull)", file=sys.stderr)
+        sys.exit(2)
