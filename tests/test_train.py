@@ -48,8 +48,8 @@ def test_a_run_leaves_all_that_it_promises(small_run):
 
 def test_scores_say_which_split_they_used(small_run):
     _, ended = small_run
-    assert "kNN queries: digits test (360 images" in ended.err
-    assert "kNN references: digits train (1,437 images" in ended.err
+    assert "kNN queries: 359 images of digits test" in ended.err
+    assert "kNN references: 1,438 images of digits train" in ended.err
 
 
 def test_the_export_scores_from_disk_alone_as_in_training(small_run, run_main):
@@ -74,7 +74,7 @@ def test_the_export_scores_from_disk_alone_as_in_training(small_run, run_main):
     ]
     # Raw pixels of digits are a strong baseline: 96.7 % here, all labels.
     assert result["results"][2]["top1"] > 0.9
-    assert "digits test (360 images" in ended.err
+    assert "digits test (359 images" in ended.err
     card = json.loads((folder / "exports/small/encoder.json").read_text())
     assert np.isclose(card["scores"]["knn_accuracy"], result["top1"], atol=3e-3)
     assert card["steps"] == 15
