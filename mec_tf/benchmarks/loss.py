@@ -204,7 +204,7 @@ def _print_figure_6(arguments):
                 lambda order=order, views=views: coding_length(
                     *views, distortion=DISTORTION, order=order
                 )
-            )
+            ).get_concrete_function()
             for order in (1, 2, 4, 0)
         }
         timed = interleaved(calls, arguments.rounds, arguments.seconds)
