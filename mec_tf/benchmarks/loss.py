@@ -198,14 +198,8 @@ def _print_figure_6(arguments):
             for order in (0, 1, 2, 4)
         )
         errors[n] = [float(abs(value / exact - 1)) for value in series]
-        views = _views(n, n)
         calls = {
-            order: tf.function(
-                lambda order=order, views=views: coding_length(
-                    *views, distortion=DISTORTION, order=order
-                )
-            ).get_concrete_function()
-            for order in (1, 2, 4, 0)
+            order: _length_of(*_views(n, n), order) for order in (1, 2, 4, 0)
         }
         timed = interleaved(calls, arguments.rounds, arguments.seconds)
         times[n] = [1e3 * timed[order] for order in (1, 2, 4, 0)]
@@ -213,6 +207,13 @@ def _print_figure_6(arguments):
         cells += [f"{time:.2f}" for time in times[n]]
         print("| " + " | ".join(cells) + " |", flush=True)
     _draw_figure_6(errors, times, arguments.figure6)
+
+
+def _length_of(z1, z2, order):
+    """A call for the coding length, compiled."""
+    return tf.function(
+        lambda: coding_length(z1, z2, distortion=DISTORTION, order=order)
+    )
 
 
 def _draw_figure_6(errors, times, path):

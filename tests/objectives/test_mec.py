@@ -103,7 +103,7 @@ def test_float32_matches_numpy_float64(kind, form, order):
             assert error <= 1e-5 * factors / shortest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     m=st.integers(1, 12),
     d=st.integers(1, 12),
