@@ -104,9 +104,10 @@ class BatchNormalization(keras.layers.Layer):
         variance = self.moving_variance.value
         # The fused kernel knows images only.
         x = inputs if inputs.shape.rank == 4 else inputs[:, None, None, :]
+        replica = tf.distribute.get_replica_context()
         if not (training and self.trainable):
             y = _fused(x, gamma, beta, mean, variance, self.epsilon).y
-        elif tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        elif replica is None or replica.num_replicas_in_sync == 1:
             y, mean, variance, *_ = _fused(
                 x,
                 gamma,
@@ -121,7 +122,7 @@ class BatchNormalization(keras.layers.Layer):
             self.moving_variance.assign(variance)
         else:
             y, batch_mean, batch_variance = _normalise_over_replicas(
-                x, gamma, beta, self.epsilon
+                replica, x, gamma, beta, self.epsilon
             )
             m = self.momentum
             self.moving_mean.assign(m * mean + (1.0 - m) * batch_mean)
@@ -160,16 +161,14 @@ def _fused(x, gamma, beta, mean, variance, epsilon, **options):
     )
 
 
-def _normalise_over_replicas(x, gamma, beta, epsilon):
+def _normalise_over_replicas(replica, x, gamma, beta, epsilon):
     """Batch norm by the statistics of all replicas' x `[n, h, w, d]`.
 
-    Must run in the replica context. One collective forward and one backward,
-    whatever the number of replicas.
+    One collective forward and one backward.
 
     Returns:
         y, like x; mean and unbiased variance over all replicas, `[d]` float32.
     """
-    replica = tf.distribute.get_replica_context()
     replicas = replica.num_replicas_in_sync
     d = x.shape[-1]
 

@@ -37,8 +37,8 @@ def update_ema(target, online, momentum):
         momentum: Scalar in [0, 1], Python float or float32 tensor: see
             `mec_tf.optimizers.ema_momentum`.
 
-    Source: the MEC paper, appendix B; BYOL, equation 1,
-    https://arxiv.org/abs/2006.07733.
+    Source: BYOL, equation 1, https://arxiv.org/abs/2006.07733; the MEC authors'
+    code.
     """
     for average, parameter in zip(target.weights, online.weights, strict=True):
         if parameter.trainable:

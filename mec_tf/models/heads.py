@@ -25,7 +25,7 @@ def build_projector(input_dim, *, dim, layers):
     Raises:
         ValueError: If `layers` is not positive.
 
-    Source: the MEC paper, appendix B, and the authors' code.
+    Source: the MEC paper's implementation details; its authors' code.
     """
     if layers < 1:
         raise ValueError(
@@ -55,7 +55,7 @@ def build_predictor(input_dim, *, hidden_dim):
     Returns:
         A functional `keras.Model`, `[n, input_dim]` to `[n, input_dim]`.
 
-    Source: the MEC paper, appendix B, and the authors' code.
+    Source: the MEC paper's implementation details; its authors' code.
     """
     embeddings = keras.Input((input_dim,), name="embeddings")
     x = _linear(embeddings, hidden_dim, use_bias=False, name="linear1")

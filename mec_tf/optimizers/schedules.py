@@ -26,7 +26,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     Raises:
         ValueError: If the steps are out of range.
 
-    Source: the MEC paper, appendix B; the authors' code, per step.
+    Source: the MEC authors' code, which sets the rate at every step.
     """
 
     def __init__(self, peak, *, warmup_steps, total_steps):
@@ -72,8 +72,8 @@ def ema_momentum(step, *, base, total_steps):
     Returns:
         tau_k, a float32 scalar tensor in [base, 1].
 
-    Source: the MEC paper, appendix B; BYOL, section 3.2,
-    https://arxiv.org/abs/2006.07733.
+    Source: BYOL, section 3.3, https://arxiv.org/abs/2006.07733; the MEC
+    authors' code.
     """
     k = ops.cast(step, "float32")
     return 1.0 - (1.0 - base) * _half_cosine(k, total_steps)
@@ -95,8 +95,7 @@ def distortion_warmup(step, *, distortion, warmup_steps, start=8.0):
     Returns:
         epsilon_d^2 at this step, a float32 scalar tensor.
 
-    Source: the MEC paper, section 3 (linear warm-up of lambda); the authors'
-    code.
+    Source: the MEC authors' code; the paper warms lambda up too.
     """
     remaining = 1.0 - _warmed_up(step, warmup_steps)
     return distortion * (1.0 + (start - 1.0) * remaining)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.datasets import load_sample_image
 
 from mec_tf.formats.torchvision import load_state_dict, to_state_dict
 from mec_tf.models import build_backbone
@@ -71,8 +72,10 @@ def test_features_equal_torchvision(torchvision, name):
     reference = build_reference(torchvision, name, rng).eval()
     backbone = build_backbone(name)
     load_state_dict(backbone, reference.state_dict())
-    for size in [(224, 224), (97, 131)]:
-        images = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    photo = (load_sample_image("china.jpg") / 255.0 - 0.45) / 0.225
+    for h, w in [(224, 224), (97, 131)]:
+        noise = rng.normal(size=(h, w, 3))
+        images = np.stack([noise, photo[:h, :w]]).astype(np.float32)
         with torch.no_grad():
             expected = reference(as_torch(images))
         assert relative_error(backbone(images), expected) < 1e-4

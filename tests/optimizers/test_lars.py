@@ -69,6 +69,19 @@ def test_a_vector_of_any_name_neither_decays_nor_scales():
         np.testing.assert_array_equal(vector, np.full(3, 0.5))
 
 
+def test_loss_scaling_skips_a_step_that_overflows():
+    weight = keras.Variable(np.ones((2, 2)), dtype="float32")
+    inner = LARS(0.5, momentum=0.0, trust_coefficient=1.0)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    optimizer.build([weight])
+    update = tf.function(optimizer.apply)
+    update([tf.fill((2, 2), np.inf)])
+    np.testing.assert_array_equal(weight, np.ones((2, 2)))
+    # The gradient takes the norm of the weight, whatever the scale.
+    update([tf.ones((2, 2))])
+    np.testing.assert_allclose(weight, np.full((2, 2), 0.5), rtol=1e-5)
+
+
 def test_survives_serialisation():
     schedule = WarmupCosine(0.3, warmup_steps=2, total_steps=9)
     optimizer = LARS(schedule, weight_decay=1.5e-6, trust_coefficient=0.01)
