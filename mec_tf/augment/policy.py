@@ -52,6 +52,36 @@ class View:
     solarize_threshold: float = 0.5
     noise: float = 0.0
 
+    def __post_init__(self):
+        """Checks the ranges."""
+        for name in ("flip", "jitter", "grey", "blur", "solarize"):
+            self._require(name, 0, 1)
+        for name in ("brightness", "contrast", "saturation", "noise"):
+            self._require(name, 0, float("inf"))
+        self._require("hue", 0, 0.5)
+        self._require("solarize_threshold", 0, 1)
+        for name in ("crop_area", "crop_ratio", "blur_sigma"):
+            least, most = getattr(self, name)
+            if not 0 < least <= most:
+                raise ValueError(
+                    f"A view's {name} was ({least}, {most}). Expected two "
+                    "numbers above 0, the lesser first."
+                )
+        if self.size < 1 or self.blur_taps < 1 or self.blur_taps % 2 == 0:
+            raise ValueError(
+                f"A view's size was {self.size} and its blur_taps "
+                f"{self.blur_taps}. Expected a size of at least 1 and an odd "
+                "number of taps."
+            )
+
+    def _require(self, name, least, most):
+        value = getattr(self, name)
+        if not least <= value <= most:
+            raise ValueError(
+                f"A view's {name} was {value}. Expected a number in "
+                f"[{least}, {most}]."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
@@ -131,44 +161,99 @@ _PRESETS = {
 PRESETS = tuple(_PRESETS)
 
 
-def preset(name, *, image_size, local_crops=0, local_size=96, **overrides):
-    """Looks a policy up by name.
+def preset(
+    name,
+    *,
+    image_size,
+    local_crops=0,
+    local_size=96,
+    local_area=(0.05, 0.14),
+    **overrides,
+):
+    """Looks a policy up by name, and changes what is asked for.
+
+    With local views (multi-crop), areas are SwAV's (Caron et al., 2020): the
+    global views do not crop below 0.14 of the image, the local ones not above
+    it. Local views are blurred half of the time where global ones are blurred
+    at all, and never solarized, as DINO's (Caron et al., 2021).
 
     Args:
       name: one of `PRESETS`.
       image_size: side of the two global views, in pixels.
-      local_crops: how many local views (multi-crop); 0 or more.
+      local_crops: how many local views; 0 or more.
       local_size: side of the local views, in pixels.
-      **overrides: values for fields of `View` (in every view) or of `Policy`.
+      local_area: least and greatest area of the local crops, as a part of the
+        image's.
+      **overrides: values for fields of `Policy`, or of `View`: for every view,
+        or a pair for the two global views where the field is one number. A
+        crop area is the global views'.
 
     Returns:
       A `Policy`.
 
     Raises:
-      ValueError: for an unknown name or field.
+      ValueError: for an unknown name or field, or a value out of its range.
     """
     if name not in _PRESETS:
         raise ValueError(
             f"Unknown preset of views: {name!r}. Expected one of "
             f"{', '.join(PRESETS)}."
         )
+    if local_crops < 0:
+        raise ValueError(
+            f"{local_crops} local views were asked for. Expected 0 or more."
+        )
     shared, each, numbers = _PRESETS[name]
-    policy_fields = {field.name for field in dataclasses.fields(Policy)}
-    policy_overrides = {
-        key: value for key, value in overrides.items() if key in policy_fields
+    of_policy, of_views = _sort_by_owner(overrides)
+
+    views = []
+    for number, own in enumerate(each):
+        fields = {**_sized(image_size), **shared, **own}
+        if local_crops and "crop_area" not in of_views:
+            least, most = fields.get("crop_area", View.crop_area)
+            fields["crop_area"] = (max(least, local_area[1]), most)
+        for field, value in of_views.items():
+            fields[field] = value[number] if _is_pair(field, value) else value
+        views.append(View(**fields))
+    if local_crops:
+        blur = 0.5 if any(view.blur > 0 for view in views) else 0.0
+        local = {**_sized(local_size), **shared, "blur": blur}
+        local |= {
+            field: value
+            for field, value in of_views.items()
+            if not _is_pair(field, value)
+        }
+        local["crop_area"] = local_area
+        views += [View(**local)] * local_crops
+    return Policy(views=tuple(views), **{**numbers, **of_policy})
+
+
+def _sized(size):
+    """A blur's kernel is a tenth of the image long: 23 taps at 224 pixels."""
+    return {"size": size, "blur_taps": size // 10 | 1}
+
+
+def _is_pair(field, value):
+    """Whether a value holds one number for each of the global views."""
+    default = View.__dataclass_fields__[field].default
+    return isinstance(value, tuple | list) and not isinstance(default, tuple)
+
+
+def _sort_by_owner(overrides):
+    """Splits overrides in (those of `Policy`, those of `View`)."""
+    settable = {
+        owner: {field.name for field in dataclasses.fields(owner)}
+        - {"views", "size"}
+        for owner in (Policy, View)
     }
-    view_overrides = {
-        key: value
-        for key, value in overrides.items()
-        if key not in policy_fields
-    }
-    views = [
-        View(**{"size": image_size, **shared, **own, **view_overrides})
-        for own in each
-    ]
-    local = View(**{"size": local_size, **shared, **view_overrides})
-    local = dataclasses.replace(local, crop_area=(0.05, 0.14), blur=0.5)
-    return Policy(
-        views=tuple(views) + (local,) * local_crops,
-        **{**numbers, **policy_overrides},
+    unknown = set(overrides) - settable[Policy] - settable[View]
+    if unknown:
+        raise ValueError(
+            f"Unknown settings of views: {', '.join(sorted(unknown))}. "
+            "Expected some of "
+            f"{', '.join(sorted(settable[Policy] | settable[View]))}."
+        )
+    return tuple(
+        {key: overrides[key] for key in overrides if key in settable[owner]}
+        for owner in (Policy, View)
     )

@@ -14,23 +14,10 @@ import numpy as np
 
 from mec_tf.data import headers
 
-_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".avif",
-        ".jxl",
-    ]
-)
+# What calls itself an image, whether we can read it or not.
+_READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
+_NOT_READ = (".tif", ".tiff", ".heic", ".avif", ".jxl")
+_SUFFIXES = _READ + _NOT_READ
 # Enough to hide a network drive's delay; a local disk needs none.
 _READERS = 8
 

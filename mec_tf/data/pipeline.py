@@ -133,9 +133,8 @@ def _of_next_readable(source, index, make):
     if source.bad is None:
         return make(index), index
     return (
-        tf.data.Dataset.range(source.size)
-        .map(lambda ahead: (index + ahead) % source.size)
-        .map(lambda used: (make(used), used))
+        tf.data.Dataset.range(index, index + source.size)
+        .map(lambda ahead: (make(ahead % source.size), ahead % source.size))
         .ignore_errors()
         .take(1)
         .get_single_element()

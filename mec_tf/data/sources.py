@@ -265,6 +265,4 @@ def _tfds(name, data_dir, train_split, test_split):
     pretrain = part(train_split)
     if pretrain.read_labels is None:
         return Splits(pretrain, None, None)
-    if test_split not in builder.info.splits and test_split == "test":
-        return Splits(pretrain, None, None)
     return Splits(pretrain, pretrain, part(test_split))

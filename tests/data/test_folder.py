@@ -1,0 +1,116 @@
+"""Listing a folder: every image, in natural order, the rest by name."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mec_tf.data import folder
+
+
+@pytest.fixture
+def jpeg(photograph, encoded):
+    return encoded(photograph(0, 20, 30))
+
+
+def _names(listing):
+    return [os.path.relpath(path, listing.folder) for path in listing.paths]
+
+
+def test_flat_folder_in_natural_order(image_folder, jpeg):
+    names = ["b10.jpg", "b9.JPEG", "a 1.jpg", "ä²x.jpg", "sub/c.jpg"]
+    where = image_folder({name: jpeg for name in names})
+    train, test = folder.find(where, "train", "test")
+    assert test is None
+    assert train.labels is None
+    order = ["a 1.jpg", "b9.JPEG", "b10.jpg", "sub/c.jpg", "ä²x.jpg"]
+    assert _names(train) == order
+
+
+def test_class_folders_are_shared_by_the_splits(image_folder, jpeg):
+    where = image_folder(
+        {
+            "train/10/x.jpg": jpeg,
+            "train/2/deep/y.jpg": jpeg,
+            "test/10/z.jpg": jpeg,
+            "test/9/z.jpg": jpeg,
+        }
+    )
+    train, test = folder.find(where, "train", "test")
+    assert train.class_names == test.class_names == ("2", "9", "10")
+    np.testing.assert_array_equal(train.labels, [0, 2])
+    np.testing.assert_array_equal(test.labels, [1, 2])
+
+
+def test_one_class_folder_is_no_class(image_folder, jpeg):
+    where = image_folder({"all/x.jpg": jpeg, "all/y.jpg": jpeg})
+    train, _ = folder.find(where, "train", "test")
+    assert train.labels is None
+
+
+def test_what_is_no_image_is_refused_with_its_reason(image_folder, jpeg):
+    where = image_folder(
+        {
+            "good.jpg": jpeg,
+            "no suffix": jpeg,
+            "text.jpg": b"hello, world",
+            "empty.png": b"",
+            "scan.tiff": b"II*\0rest",
+            "notes.txt": b"not meant to be an image",
+            "LICENSE": b"nor this",
+            ".hidden.jpg": b"nor this",
+        }
+    )
+    os.symlink("nowhere", os.path.join(where, "broken.jpg"))
+    os.mkdir(os.path.join(where, "directory.jpg"))
+    os.symlink(where, os.path.join(where, "loop"))
+    train, _ = folder.find(where, "train", "test")
+    assert _names(train) == ["good.jpg", "no suffix"]
+    reasons = {
+        os.path.basename(path): reason for path, reason in train.refused.items()
+    }
+    assert reasons == {
+        "text.jpg": "not an image; it begins with b'hello, world'",
+        "empty.png": "the file is empty",
+        "scan.tiff": "TIFF is not read; convert it to JPEG or PNG",
+        "broken.jpg": "a broken link or no regular file",
+        "directory.jpg": "a directory, not a file",
+    }
+
+
+def test_names_need_not_be_unicode(image_folder, jpeg):
+    where = image_folder({"good.jpg": jpeg})
+    odd = os.path.join(os.fsencode(where), b"odd\xff.jpg")
+    with open(odd, "wb") as file:
+        file.write(jpeg)
+    train, _ = folder.find(where, "train", "test")
+    assert os.fsencode(train.paths[1]) == odd
+
+
+@pytest.mark.parametrize(
+    ("files", "splits", "message"),
+    [
+        ({"a.jpg": None}, ("learn", "test"), "Unknown split: 'learn'"),
+        ({"a.jpg": None}, ("train", "check"), "holds a.jpg"),
+        ({"test/a.jpg": None}, ("train", "test"), "none called 'train'"),
+        ({"a.txt": b"text"}, ("train", "test"), "which holds a.txt"),
+        ({"a.jpg": b"text"}, ("train", "test"), "begins with b'text'"),
+    ],
+)
+def test_errors_say_what_was_found(image_folder, jpeg, files, splits, message):
+    where = image_folder({path: data or jpeg for path, data in files.items()})
+    with pytest.raises(ValueError, match=message):
+        folder.find(where, *splits)
+
+
+def test_no_folder_at_all(tmp_path):
+    with pytest.raises(ValueError, match="--data_dir"):
+        folder.find(None, "train", "test")
+    with pytest.raises(FileNotFoundError, match="No such folder"):
+        folder.find(str(tmp_path / "missing"), "train", "test")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="Not a folder"):
+        folder.find(str(tmp_path / "file"), "train", "test")
+    with pytest.raises(ValueError, match="which holds nothing"):
+        (tmp_path / "empty").mkdir()
+        folder.find(str(tmp_path / "empty"), "train", "test")

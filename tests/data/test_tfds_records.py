@@ -1,0 +1,183 @@
+"""TensorFlow Datasets' own builders on tiny data in their own format.
+
+The data are written under the real builders' names with their real features,
+so that `tfds.builder`, its metadata and its decoding all run.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from mec_tf.augment import policy
+from mec_tf.data import pipeline, sources
+
+SHARDS = 3
+
+
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory):
+    """Writes {split: [example]} as the builder of that name would."""
+
+    def write(name, splits):
+        data_dir = str(tmp_path_factory.mktemp("tfds"))
+        builder = tfds.builder(name, data_dir=data_dir)
+        features = builder.info.features
+        infos = []
+        for split, examples in splits.items():
+            template = tfds.core.ShardedFileTemplate(
+                data_dir=builder.data_dir,
+                dataset_name=builder.name,
+                split=split,
+                filetype_suffix="tfrecord",
+            )
+            lengths = []
+            for shard, part in enumerate(np.array_split(examples, SHARDS)):
+                path = template.sharded_filepath(
+                    shard_index=shard, num_shards=SHARDS
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tf.io.TFRecordWriter(str(path)) as writer:
+                    for example in part:
+                        writer.write(features.serialize_example(example))
+                lengths.append(len(part))
+            infos.append(
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=lengths,
+                    num_bytes=1,
+                    filename_template=template,
+                )
+            )
+        builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+        builder.info.write_to_directory(builder.data_dir)
+        return data_dir
+
+    return write
+
+
+def _cifar10(pixels, count):
+    return [
+        {"id": f"{k}", "image": pixels[k % 4], "label": (3 * k) % 10}
+        for k in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, [4, 32, 32, 3], np.uint8)
+
+
+@pytest.fixture(scope="module")
+def cifar10(prepare, pixels):
+    return prepare(
+        "cifar10", {"train": _cifar10(pixels, 20), "test": _cifar10(pixels, 7)}
+    )
+
+
+def test_cifar10_by_index(cifar10, pixels):
+    splits = sources.load("tfds:cifar10", data_dir=cifar10)
+    assert [part.size for part in splits] == [20, 20, 7]
+    assert len(splits.bank.class_names) == 10
+    np.testing.assert_array_equal(
+        splits.pretrain.labels, [(3 * k) % 10 for k in range(20)]
+    )
+    for index in (19, 0, 8, 7):
+        data = splits.pretrain.read(tf.constant(index, tf.int64))
+        np.testing.assert_array_equal(tf.io.decode_png(data), pixels[index % 4])
+    assert splits.pretrain.description == "cifar10/3.0.2 train (20 images)"
+
+
+def test_order_agrees_with_tfds(cifar10):
+    """The index is the place in `tfds.load`'s order without shuffling."""
+    source = sources.load("tfds:cifar10", data_dir=cifar10).pretrain
+    theirs = tfds.load("cifar10", split="train", data_dir=cifar10)
+    (ours,) = pipeline.evaluation_batches(
+        source, image_size=32, batch_size=20, crop_fraction=1.0
+    )
+    for k, example in enumerate(theirs):
+        np.testing.assert_array_equal(ours["image"][k], example["image"])
+        assert ours["label"][k] == example["label"]
+
+
+def test_cifar10_trains_and_resumes(cifar10):
+    source = sources.load("tfds:cifar10", data_dir=cifar10).pretrain
+    views = policy.preset("cifar", image_size=32)
+    options = {"batch_size": 6, "seed": 0}
+    steps = list(pipeline.training_batches(source, views, **options).take(6))
+    resumed = pipeline.training_batches(source, views, first_step=4, **options)
+    for ours, expected in zip(resumed.take(2), steps[4:], strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, ours, expected)
+
+
+def test_part_of_a_split(cifar10):
+    splits = sources.load(
+        "tfds:cifar10", data_dir=cifar10, train_split="train[20%:60%]"
+    )
+    expected = [(3 * k) % 10 for k in range(4, 12)]
+    np.testing.assert_array_equal(splits.pretrain.labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "file_name"),
+    [("imagenet2012", "file_name"), ("places365_small", "filename")],
+)
+def test_large_photographs(
+    prepare, photograph, encoded, tmp_path, name, file_name
+):
+    def example(k):
+        jpeg = tmp_path / f"{k}.jpg"
+        kind = "PNG" if k == 1 else "JPEG"  # As in the real set.
+        jpeg.write_bytes(encoded(photograph(k, 50, 70), kind))
+        return {file_name: jpeg.name, "image": str(jpeg), "label": k}
+
+    data_dir = prepare(
+        name,
+        {
+            "train": [example(k) for k in range(6)],
+            "validation": [example(k) for k in range(3)],
+        },
+    )
+    splits = sources.load(
+        f"tfds:{name}", data_dir=data_dir, test_split="validation"
+    )
+    assert [part.size for part in splits] == [6, 6, 3]
+    views = policy.preset("byol", image_size=32)
+    steps = pipeline.training_batches(
+        splits.pretrain, views, batch_size=3, seed=0
+    ).take(2)
+    index = np.concatenate([step["index"] for step in steps])
+    np.testing.assert_array_equal(np.sort(index), np.arange(6))
+    assert not splits.pretrain.bad.reasons
+    (batch,) = pipeline.evaluation_batches(
+        splits.test, image_size=32, batch_size=8
+    )
+    np.testing.assert_array_equal(batch["label"], [0, 1, 2])
+
+
+def test_a_damaged_record_is_named(prepare, pixels, tmp_path, caplog):
+    jpeg = tmp_path / "damaged.jpg"
+    jpeg.write_bytes(b"\xff\xd8\xff")
+    examples = _cifar10(pixels, 5)
+    examples[2]["image"] = str(jpeg)
+    data_dir = prepare("cifar10", {"train": examples, "test": examples[:2]})
+    source = sources.load("tfds:cifar10", data_dir=data_dir).pretrain
+    views = policy.preset("cifar", image_size=32)
+    next(iter(pipeline.training_batches(source, views, batch_size=5, seed=0)))
+    assert list(source.bad.reasons) == [2]
+    (line,) = (line for line in caplog.messages if "Skipped" in line)
+    assert "image 2, in cifar10-train.tfrecord-00001-of-00003" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "message"),
+    [
+        ("no_such_set", "train", "Unknown dataset: 'tfds:no_such_set'"),
+        ("cifar10", "learn", "Unknown split of .*: 'learn'. .* train, test"),
+        ("cifar100", "train", "not prepared: .*`tfds build cifar100"),
+    ],
+)
+def test_errors(cifar10, name, split, message):
+    with pytest.raises(ValueError, match=message):
+        sources.load(f"tfds:{name}", data_dir=cifar10, train_split=split)
