@@ -43,11 +43,100 @@ def data(image_size):
     )
 
 
-def views(presets):
-    """Flags that say how an image becomes views."""
-    flags.DEFINE_enum(
-        "views", "byol", presets, "Preset of the augmentations of both views."
+def source_options():
+    """The flags of the data as `data.sources.load` takes them."""
+    return {
+        "dataset": FLAGS.dataset,
+        "data_dir": FLAGS.data_dir,
+        "train_split": FLAGS.train_split,
+        "test_split": FLAGS.test_split,
+        "seed": FLAGS.seed,
+    }
+
+
+# What a preset of views says and a flag may overrule: a field of
+# `augment.policy.View`, and what its numbers mean.
+STRENGTHS = {
+    "crop_area": "Least,greatest area of the crop, share of the image's.",
+    "crop_ratio": "Least,greatest width / height of the crop.",
+    "flip": "Probability of a horizontal flip.",
+    "jitter": "Probability of the colour jitter.",
+    "brightness": "The factor is within 1 -/+ this.",
+    "contrast": "The factor is within 1 -/+ this.",
+    "saturation": "The factor is within 1 -/+ this.",
+    "hue": "The shift is within -/+ this, turns, at most 0.5.",
+    "grey": "Probability of greyscale.",
+    "blur": "Probability of the blur.",
+    "blur_sigma": "Least,greatest standard deviation of the blur, pixels.",
+    "solarize": "Probability of solarization.",
+    "noise": "Standard deviation of noise, share of full scale.",
+}
+
+
+class _PresetOrBare(flags.EnumFlag):
+    """`--views=PRESET`, or a bare `--views` that leaves the preset as it is."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.boolean = True  # so that absl takes it without a value
+
+    def parse(self, argument):
+        if argument == "true":
+            self.present += 1
+        else:
+            super().parse(argument)
+
+
+def views(presets, *, bare=False):
+    """Flags that say how an image becomes views.
+
+    Args:
+        presets: Names of the presets.
+        bare: Whether `--views` alone is a wish, too: to see them.
+    """
+    flags.DEFINE_flag(
+        (_PresetOrBare if bare else flags.EnumFlag)(
+            "views",
+            "byol",
+            "Preset of the augmentations; the flags named after them overrule"
+            " it with one number for all views, or two for the first and the"
+            " second.",
+            presets,
+        )
     )
+    flags.DEFINE_integer(
+        "local_crops", 0, "Small views per image (multi-crop).", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "local_size", 96, "Side of the small views, pixels.", lower_bound=1
+    )
+    for name, meaning in STRENGTHS.items():
+        flags.DEFINE_list(name, None, f"{meaning} Default: the preset's.")
+        flags.register_validator(
+            name, _are_numbers, message=f"--{name} must be one or two numbers"
+        )
+
+
+def policy_options():
+    """The flags of the views as `augment.policy.preset` takes them."""
+    options = {
+        "name": FLAGS.views,
+        "image_size": FLAGS.image_size,
+        "local_crops": FLAGS.local_crops,
+        "local_size": FLAGS.local_size,
+    }
+    for name in STRENGTHS:
+        if FLAGS[name].value is not None:
+            numbers = tuple(float(text) for text in FLAGS[name].value)
+            options[name] = numbers if len(numbers) == 2 else numbers[0]
+    return options
+
+
+def _are_numbers(texts):
+    try:
+        return texts is None or len([float(text) for text in texts]) in (1, 2)
+    except ValueError:
+        return False
 
 
 def model(backbones):
@@ -189,7 +278,10 @@ def device(strategies):
 def running():
     """Flags that say what a run keeps and when it looks at itself."""
     flags.DEFINE_string(
-        "workdir", None, "Folder of the run. Default: runs/<flagfile's name>."
+        "workdir",
+        None,
+        "Folder of the run. Default: runs/<flagfile's name>. Reports take"
+        " several, comma-separated.",
     )
     flags.DEFINE_string(
         "export_dir",
@@ -251,16 +343,6 @@ def evaluation():
     flags.DEFINE_string("output", None, "JSON file for the scores.")
 
 
-def report():
-    """Flags that say what is drawn."""
-    flags.DEFINE_list(
-        "workdir",
-        None,
-        "Folders of runs, comma-separated; figures go into the first.",
-        required=True,
-    )
-
-
 def resolved():
     """Every flag of the running main with its value, as `--name=value` lines.
 
@@ -272,7 +354,11 @@ def resolved():
         for flag in FLAGS.get_flags_for_module("mec_tf.config")
         if flag.name not in ("overwrite", "dry_run")
     ]
-    return {name: FLAGS[name].value for name in sorted(names)}
+    values = {name: FLAGS[name].value for name in sorted(names)}
+    return {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
 
 
 def flagfile_name(argv):

@@ -25,13 +25,7 @@ config.evaluation()
 
 def main():
     """Scores every encoder on the same images, prints one table."""
-    splits = sources.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        train_split=FLAGS.train_split,
-        test_split=FLAGS.test_split,
-        seed=FLAGS.seed,
-    )
+    splits = sources.load(**config.source_options())
     if splits.bank is None or splits.test is None:
         raise ValueError(
             f"{splits.pretrain.description} has no labels to score with; give"

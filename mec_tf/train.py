@@ -53,14 +53,8 @@ def main():
     strategy = prepare_devices()
 
     # --- what it sees --------------------------------------------------------
-    splits = sources.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        train_split=FLAGS.train_split,
-        test_split=FLAGS.test_split,
-        seed=FLAGS.seed,
-    )
-    policy = policies.preset(FLAGS.views, image_size=FLAGS.image_size)
+    splits = sources.load(**config.source_options())
+    policy = policies.preset(**config.policy_options())
     plan = make_plan(
         images=splits.pretrain.size,
         batch_size=FLAGS.batch_size,
