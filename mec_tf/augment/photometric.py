@@ -201,10 +201,42 @@ def _blur(colours, draws, view):
     distance = tf.range(radius + 1, dtype=tf.float32)
     taps = tf.exp(-0.5 * (distance / sigma[:, None]) ** 2)
     taps /= 2 * tf.reduce_sum(taps, axis=1, keepdims=True) - taps[:, :1]
-    # Sharp images take part with a kernel of a single tap.
-    blurred = draws[BLUR][:, None] < view.blur
-    taps = tf.where(blurred, taps, tf.one_hot(0, radius + 1))  # [n, radius + 1]
+    if view.blur >= 1:
+        return _convolve(colours, taps)
 
+    # Few images of a batch are blurred where this is rare, so they are taken
+    # in groups, an eighth of the batch each, as many as it needs. Sharp ones
+    # that fill the last group up have a kernel of a single tap.
+    blurred = draws[BLUR] < view.blur  # [n]
+    taps = tf.where(blurred[:, None], taps, tf.one_hot(0, radius + 1))
+    count = tf.shape(colours[0])[0]
+    group = tf.range(-(-count // 8))
+    blurred_first = tf.argsort(tf.where(blurred, 0, 1))
+
+    def blur_group(begin, *colours):
+        # Beyond the batch's end the last image is met again, and blurred alike.
+        place = tf.minimum(begin + group, count - 1)
+        members = tf.gather(blurred_first, place)
+        sharp = [tf.gather(colour, members) for colour in colours]
+        done = _convolve(sharp, tf.gather(taps, members))
+        return begin + tf.size(group), *(
+            tf.tensor_scatter_nd_update(colour, members[:, None], part)
+            for colour, part in zip(colours, done, strict=True)
+        )
+
+    number = tf.reduce_sum(tf.cast(blurred, tf.int32))
+    _, *colours = tf.while_loop(
+        lambda begin, *_: begin < number, blur_group, (0, *colours)
+    )
+    return colours
+
+
+def _convolve(colours, taps):
+    """Convolves rows and columns with an image's own `taps` `[n, radius + 1]`.
+
+    The taps count from the kernel's centre outwards, for both sides at once.
+    """
+    radius = taps.shape[1] - 1
     height, width = colours[0].shape[1:]
     rows = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, height))
     columns = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, width))
@@ -221,9 +253,10 @@ def _mirrored_bands(radius, length):
     torchvision pads before it blurs; so a pixel may count twice or thrice.
     """
     bands = np.zeros([radius + 1, length, length], np.float32)
+    period = max(2 * (length - 1), 1)
     for distance in range(-radius, radius + 1):
-        place = np.abs(np.arange(length) + distance)
-        place = (length - 1) - np.abs((length - 1) - place)
+        place = (np.arange(length) + distance) % period
+        place = np.minimum(place, period - place)
         np.add.at(bands[abs(distance)], (np.arange(length), place), 1)
     return bands
 

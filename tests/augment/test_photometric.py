@@ -107,16 +107,33 @@ def test_blur_is_an_exact_gaussian(images, draw, sigma):
     np.testing.assert_allclose(shown, expected, atol=1e-5)
 
 
-def test_blur_of_a_kernel_longer_than_the_image(photograph):
+def test_blur_by_a_kernel_longer_than_the_image(photograph):
     tiny = photograph(0, 30, 30)[None, :8, :8]
-    view = dataclasses.replace(STILL, blur=1.0, blur_taps=5)
+    view = dataclasses.replace(STILL, blur=1.0, blur_taps=23)
     shown = _shown(tiny, _draws(1, sigma=1.0), view)
     expected = tiny / 255.0
     for axis in (1, 2):
         expected = scipy.ndimage.gaussian_filter1d(
-            expected, 2.0, axis, mode="mirror", radius=2
+            expected, 2.0, axis, mode="mirror", radius=11
         )
     np.testing.assert_allclose(shown, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 11])
+def test_blur_of_some_images_of_a_batch(photograph, number):
+    """Groups of two, the last one half full, must neither miss nor repeat."""
+    images = np.stack([photograph(k, 20, 20) for k in range(11)])
+    blurred = np.random.default_rng(number).permutation(11) < number
+    draws = _draws(11, blur=np.where(blurred, 0.1, 0.9), sigma=0.5)
+    some = dataclasses.replace(STILL, blur=0.5)
+    every = dataclasses.replace(STILL, blur=1.0)
+    expected = np.where(
+        blurred[:, None, None, None],
+        _shown(images, draws, every),
+        images / 255,
+    )
+    shown = _shown(images, draws, some)
+    np.testing.assert_allclose(shown, expected, atol=1e-6)
 
 
 def _reference(name, image, amount):
