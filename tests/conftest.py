@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
@@ -139,3 +142,44 @@ def small_run(run_main, tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.cfg").write_text("\n".join([*SMALL, "--epochs=3"]))
     return folder, run_main("train", "--flagfile=small.cfg", cwd=folder)
+
+
+@pytest.fixture(scope="session")
+def prepared_tfds(tmp_path_factory):
+    """Writes {split: [example]} as the builder of that name would."""
+
+    def write(name, splits, shards=3):
+        data_dir = str(tmp_path_factory.mktemp("tfds"))
+        builder = tfds.builder(name, data_dir=data_dir)
+        features = builder.info.features
+        infos = []
+        for split, examples in splits.items():
+            template = tfds.core.ShardedFileTemplate(
+                data_dir=builder.data_dir,
+                dataset_name=builder.name,
+                split=split,
+                filetype_suffix="tfrecord",
+            )
+            lengths = []
+            for shard, part in enumerate(np.array_split(examples, shards)):
+                path = template.sharded_filepath(
+                    shard_index=shard, num_shards=shards
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tf.io.TFRecordWriter(str(path)) as writer:
+                    for example in part:
+                        writer.write(features.serialize_example(example))
+                lengths.append(len(part))
+            infos.append(
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=lengths,
+                    num_bytes=1,
+                    filename_template=template,
+                )
+            )
+        builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+        builder.info.write_to_directory(builder.data_dir)
+        return data_dir
+
+    return write
