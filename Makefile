@@ -14,8 +14,14 @@ help:
 	@echo "make clean   remove .venv, caches, runs/digits and exports/digits"
 
 demo: .venv/.runtime
-	$(BIN)/python -m mec_tf.train --flagfile=flags/digits.cfg --overwrite
-	$(BIN)/python -m mec_tf.report --workdir=runs/digits
+	$(BIN)/python -m mec_tf.train --flagfile=flags/digits.cfg
+	$(BIN)/python -m mec_tf.report --workdir=runs/digits --views
+	$(BIN)/python -m mec_tf.evaluate --protocol=knn --dataset=digits \
+	    --encoder=exports/digits,random:resnet_tiny,pixels \
+	    --labels_per_class=10 --output=runs/digits/knn.json
+	@echo 'the encoder is in exports/digits; two lines of Python load it:'
+	@echo '    import tensorflow as tf'
+	@echo '    encoder = tf.saved_model.load("exports/digits")'
 
 test: lint
 	$(BIN)/python -m pytest
@@ -43,12 +49,14 @@ format: .venv/.test
 	$(BIN)/python -m pip install -r requirements-test.lock
 	@touch $@
 
+# PyTorch is the tests' oracle, on the CPU: a wheel without CUDA is enough, and
+# one with it brings its own libraries.
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 \
 	--no-annotate --custom-compile-command "make lock"
 lock:
 	echo setuptools | $(UV_COMPILE) --upgrade setup.cfg - -o requirements.lock
 	$(UV_COMPILE) --extra test setup.cfg -c requirements.lock \
-	    -o requirements-test.lock
+	    | grep -vE '^(cuda|nvidia|triton)' > requirements-test.lock
 
 clean:
 	rm -rf .venv build mec_tf.egg-info .pytest_cache .ruff_cache .hypothesis

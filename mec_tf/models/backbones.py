@@ -38,7 +38,7 @@ def build_backbone(name):
 
     Example:
         >>> build_backbone("resnet_tiny").output_shape
-        (None, 256)
+        (None, 128)
     """
     if name in ARCHITECTURES:
         return resnet(name)

@@ -48,7 +48,7 @@ ARCHITECTURES |= {
     # torchvision's wide_resnet50_2, which widens the 3x3 convolutions only.
     "resnet50w2": Architecture((3, 4, 6, 3), width=128),
     "resnet_tiny": Architecture(
-        (1, 1, 1, 1), bottleneck=False, width=32, cifar_stem=True
+        (1, 1, 1, 1), bottleneck=False, width=16, cifar_stem=True
     ),
 }
 
