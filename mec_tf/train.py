@@ -3,6 +3,7 @@
 python -m mec_tf.train --flagfile=flags/digits.cfg
 """
 
+import contextlib
 import functools
 import sys
 from pathlib import Path
@@ -106,22 +107,23 @@ def main():
     callbacks = build_callbacks(
         model, rates, splits, plan, checkpoints, run, first_step
     )
-    for segment in segments(plan, first_step):
-        model.fit(
-            pipeline.training_batches(
-                splits.pretrain,
-                policy,
-                batch_size=plan.m,
-                seed=FLAGS.seed,
-                first_step=segment.first_step,
-            ),
-            initial_epoch=segment.initial_epoch,
-            epochs=segment.epochs,
-            steps_per_epoch=segment.steps_per_epoch,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+    with bad_images_named(splits):
+        for segment in segments(plan, first_step):
+            model.fit(
+                pipeline.training_batches(
+                    splits.pretrain,
+                    policy,
+                    batch_size=plan.m,
+                    seed=FLAGS.seed,
+                    first_step=segment.first_step,
+                ),
+                initial_epoch=segment.initial_epoch,
+                epochs=segment.epochs,
+                steps_per_epoch=segment.steps_per_epoch,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
 
     # --- what remains of it --------------------------------------------------
     saved_model.save(
@@ -279,6 +281,18 @@ def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
         History(run, first_step=first_step, at_step=rates),
         saver,
     ]
+
+
+@contextlib.contextmanager
+def bad_images_named(splits):
+    """Turns TensorFlow's error back into the one of a set of bad images."""
+    try:
+        yield
+    except tf.errors.OpError:
+        for source in splits:
+            if source is not None and source.bad is not None:
+                source.bad.reraise()
+        raise
 
 
 def evaluation_sets(splits):

@@ -11,7 +11,7 @@ _TOLERATED = 0.1
 _JUDGED_FROM = 100
 
 
-class TooManyBadImages(RuntimeError):
+class TooManyBadImages(ValueError):
     """More than a tenth of a set's images could not be read."""
 
 
