@@ -13,6 +13,9 @@ from mec_tf.version import __version__ as __version__
 
 if "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Without a driver there is no GPU to complain about, and the rest of what
+    # TensorFlow's C++ logs as errors reaches Python as exceptions.
+    has_driver = os.path.exists("/proc/driver/nvidia")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_driver else "3")
 if "keras" not in sys.modules:
     os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -138,13 +138,17 @@ _PRESETS = {
         ({}, {}),
         {**_CIFAR10, "interpolation": "bilinear", "crop_fraction": 1.0},
     ),
-    # A digit has neither colour nor a mirror image; size and contrast vary.
+    # A digit has neither colour nor a mirror image; size, contrast and the
+    # stroke's sharpness vary.
     "digits": (
         {
             **_STILL,
             "crop_area": (0.7, 1.3),
             "jitter": 1.0,
             "contrast": 0.3,
+            "blur": 0.5,
+            "blur_sigma": (0.3, 1.5),
+            "blur_taps": 7,
             "noise": 0.03,
         },
         ({}, {}),

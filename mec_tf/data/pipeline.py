@@ -167,17 +167,20 @@ def evaluation_batches(
     *,
     image_size,
     batch_size,
-    crop_fraction=0.875,
+    indices=None,
+    crop_fraction=None,
     interpolation="bicubic",
 ):
-    """Returns the whole source once, in order, one centre crop per image.
+    """Returns a source once, in order, one centre crop per image.
 
     Args:
       source: the `Source` to read.
       image_size: side of the crop, in pixels.
       batch_size: images per batch; the last batch may hold fewer.
+      indices: int64 `[k]`, which images; None: all.
       crop_fraction: the crop's side as a part of the resized image's short
-        side, in (0, 1].
+        side, in (0, 1]; None: 0.875, as usual on ImageNet, from 160 pixels up,
+        and 1 for small images, which have no margin to lose.
       interpolation: "bicubic" or "bilinear".
 
     Returns:
@@ -185,6 +188,8 @@ def evaluation_batches(
       `[n]` (-1 where there are no labels), "index": int64 `[n]`}. Images that
       cannot be read are left out, so a batch may hold fewer.
     """
+    if crop_fraction is None:
+        crop_fraction = 0.875 if image_size >= 160 else 1.0
     labels = source.labels
     if labels is None:
         labels = np.full([source.size], -1, np.int64)
@@ -206,8 +211,10 @@ def evaluation_batches(
         label = tf.gather(labels, index)
         return {"image": image, "label": label, "index": index}, used
 
+    if indices is None:
+        indices = np.arange(source.size)
     batches = (
-        tf.data.Dataset.range(source.size)
+        tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
         .map(lambda batch, used: _noted(source, batch, used))

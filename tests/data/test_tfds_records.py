@@ -12,49 +12,6 @@ import tensorflow_datasets as tfds
 from mec_tf.augment import policy
 from mec_tf.data import pipeline, sources
 
-SHARDS = 3
-
-
-@pytest.fixture(scope="module")
-def prepare(tmp_path_factory):
-    """Writes {split: [example]} as the builder of that name would."""
-
-    def write(name, splits):
-        data_dir = str(tmp_path_factory.mktemp("tfds"))
-        builder = tfds.builder(name, data_dir=data_dir)
-        features = builder.info.features
-        infos = []
-        for split, examples in splits.items():
-            template = tfds.core.ShardedFileTemplate(
-                data_dir=builder.data_dir,
-                dataset_name=builder.name,
-                split=split,
-                filetype_suffix="tfrecord",
-            )
-            lengths = []
-            for shard, part in enumerate(np.array_split(examples, SHARDS)):
-                path = template.sharded_filepath(
-                    shard_index=shard, num_shards=SHARDS
-                )
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with tf.io.TFRecordWriter(str(path)) as writer:
-                    for example in part:
-                        writer.write(features.serialize_example(example))
-                lengths.append(len(part))
-            infos.append(
-                tfds.core.SplitInfo(
-                    name=split,
-                    shard_lengths=lengths,
-                    num_bytes=1,
-                    filename_template=template,
-                )
-            )
-        builder.info.set_splits(tfds.core.splits.SplitDict(infos))
-        builder.info.write_to_directory(builder.data_dir)
-        return data_dir
-
-    return write
-
 
 def _cifar10(pixels, count):
     return [
@@ -70,8 +27,8 @@ def pixels():
 
 
 @pytest.fixture(scope="module")
-def cifar10(prepare, pixels):
-    return prepare(
+def cifar10(prepared_tfds, pixels):
+    return prepared_tfds(
         "cifar10", {"train": _cifar10(pixels, 20), "test": _cifar10(pixels, 7)}
     )
 
@@ -124,7 +81,7 @@ def test_part_of_a_split(cifar10):
     [("imagenet2012", "file_name"), ("places365_small", "filename")],
 )
 def test_large_photographs(
-    prepare, photograph, encoded, tmp_path, name, file_name
+    prepared_tfds, photograph, encoded, tmp_path, name, file_name
 ):
     def example(k):
         jpeg = tmp_path / f"{k}.jpg"
@@ -132,7 +89,7 @@ def test_large_photographs(
         jpeg.write_bytes(encoded(photograph(k, 50, 70), kind))
         return {file_name: jpeg.name, "image": str(jpeg), "label": k}
 
-    data_dir = prepare(
+    data_dir = prepared_tfds(
         name,
         {
             "train": [example(k) for k in range(6)],
@@ -156,12 +113,14 @@ def test_large_photographs(
     np.testing.assert_array_equal(batch["label"], [0, 1, 2])
 
 
-def test_a_damaged_record_is_named(prepare, pixels, tmp_path, caplog):
+def test_a_damaged_record_is_named(prepared_tfds, pixels, tmp_path, caplog):
     jpeg = tmp_path / "damaged.jpg"
     jpeg.write_bytes(b"\xff\xd8\xff")
     examples = _cifar10(pixels, 5)
     examples[2]["image"] = str(jpeg)
-    data_dir = prepare("cifar10", {"train": examples, "test": examples[:2]})
+    data_dir = prepared_tfds(
+        "cifar10", {"train": examples, "test": examples[:2]}
+    )
     source = sources.load("tfds:cifar10", data_dir=data_dir).pretrain
     views = policy.preset("cifar", image_size=32)
     next(iter(pipeline.training_batches(source, views, batch_size=5, seed=0)))

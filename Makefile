@@ -1,0 +1,64 @@
+# `make demo` and `make test` each set the whole machine up: the only thing
+# asked of it is a Python from 3.11 to 3.13.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format lock clean help
+
+help:
+	@echo "make demo    set up, pretrain on handwritten digits, export, score"
+	@echo "make test    set up, lint, run every test"
+	@echo "make lint    ruff, without changing anything"
+	@echo "make format  ruff, in place"
+	@echo "make lock    resolve the newest versions that setup.cfg allows"
+	@echo "make clean   remove .venv, caches, runs/digits and exports/digits"
+
+demo: .venv/.runtime
+	$(BIN)/python -m mec_tf.train --flagfile=flags/digits.cfg
+	$(BIN)/python -m mec_tf.report --workdir=runs/digits --views
+	$(BIN)/python -m mec_tf.evaluate --protocol=knn --dataset=digits \
+	    --encoder=exports/digits,random:resnet_tiny,pixels \
+	    --labels_per_class=10 --output=runs/digits/knn.json
+	@echo 'the encoder is in exports/digits; two lines of Python load it:'
+	@echo '    import tensorflow as tf'
+	@echo '    encoder = tf.saved_model.load("exports/digits")'
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The runtime alone is enough to train; the tests' tools come on top of it, and
+# the stamps keep make from installing what has not changed.
+.venv/.runtime: requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	(3, 11) <= v <= (3, 13) or sys.exit("mec_tf needs Python 3.11 to 3.13, \
+	but $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.test: requirements-test.lock .venv/.runtime
+	$(BIN)/python -m pip install -r requirements-test.lock
+	@touch $@
+
+# PyTorch is the tests' oracle, on the CPU: a wheel without CUDA is enough, and
+# one with it brings its own libraries.
+UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 \
+	--no-annotate --custom-compile-command "make lock"
+lock:
+	echo setuptools | $(UV_COMPILE) --upgrade setup.cfg - -o requirements.lock
+	$(UV_COMPILE) --extra test setup.cfg -c requirements.lock \
+	    | grep -vE '^(cuda|nvidia|triton)' > requirements-test.lock
+
+clean:
+	rm -rf .venv build mec_tf.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs/digits exports/digits
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""Times and peak memory of a call, fair to all that are compared."""
+
+import re
+import statistics
+import time
+
+import tensorflow as tf
+
+_RESET_PEAK = "5"  # proc(5), clear_refs
+
+
+def interleaved(calls, rounds, seconds=60.0):
+    """Times several calls in turns, so that disturbances hit all of them.
+
+    Each is called once before, untimed: that traces and compiles.
+
+    Args:
+        calls: dict from a name to a function without arguments that returns
+            tensors, of which it waits for all.
+        rounds: how often each is timed, at least 1.
+        seconds: no further round begins after this time.
+
+    Returns:
+        Dict from each name to its median time in seconds.
+    """
+    for call in calls.values():
+        wait_for(call())
+    times = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for done in range(rounds):
+        if done and time.perf_counter() - begin > seconds:
+            break
+        for name, call in calls.items():
+            start = time.perf_counter()
+            wait_for(call())
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def peak_bytes(call, device="CPU:0"):
+    """How far memory rises above its level while a call runs.
+
+    On a CPU this is the resident memory of the process, and TensorFlow keeps
+    what it has freed: measure one call in a fresh process, traced but not yet
+    run. On a GPU, TensorFlow's allocator is asked.
+
+    Args:
+        call: function without arguments that returns tensors.
+        device: "CPU:0" or a GPU such as "GPU:0".
+
+    Returns:
+        Bytes, the results of the call included.
+
+    Raises:
+        OSError: for a CPU where the system is not Linux.
+    """
+    if device.startswith("GPU"):
+        before = tf.config.experimental.get_memory_info(device)["current"]
+        tf.config.experimental.reset_memory_stats(device)
+        results = call()
+        wait_for(results)
+        peak = tf.config.experimental.get_memory_info(device)["peak"]
+        return peak - before
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write(_RESET_PEAK)
+    before = _status_bytes("VmRSS")
+    results = call()
+    wait_for(results)
+    return _status_bytes("VmHWM") - before
+
+
+def wait_for(tensors):
+    """Returns when the tensors are there: a GPU computes behind our back.
+
+    Args:
+        tensors: nested structure of tensors of any shape.
+    """
+    for tensor in tf.nest.flatten(tensors):
+        tf.reshape(tensor, [-1])[:1].numpy()
+
+
+def _status_bytes(field):
+    with open("/proc/self/status") as file:
+        return int(re.search(rf"{field}:\s+(\d+) kB", file.read())[1]) * 1024

@@ -1,0 +1,131 @@
+"""The state of a run on disk: saved whole, verified, resumed.
+
+A checkpoint is a folder `step-00000123/` of TensorFlow's own checkpoint files
+and `manifest.json`, which holds the step and the SHA-256 of every file. It is
+written beside its place and renamed, so that it is there whole or not at all.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from mec_tf.files import replaced_folder
+
+MANIFEST = "manifest.json"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: Where they are kept.
+        keep: How many of the newest stay, at least 1.
+        **state: What is saved and restored, trackable objects by name.
+    """
+
+    def __init__(self, folder, *, keep, **state):
+        self.folder = Path(folder)
+        self.keep = keep
+        self.state = tf.train.Checkpoint(**state)
+
+    def save(self, step):
+        """Writes the state of a step; removes what is too old.
+
+        Raises:
+            OSError: If the disk does not take it; older checkpoints stay.
+        """
+        path = self.folder / f"step-{step:08d}"
+        try:
+            with replaced_folder(path) as partial:
+                self.state.write(str(partial / "state"))
+                manifest = {"step": step, "sha256": _checksums(partial)}
+                (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        except (tf.errors.OpError, OSError) as error:
+            raise OSError(
+                f"checkpoint of step {step} could not be written to"
+                f" {self.folder}: {_first_line(error)}; earlier checkpoints are"
+                " intact: make room and run the same command again"
+            ) from error
+        for old in self.steps()[: -self.keep]:
+            shutil.rmtree(self._path(old))
+
+    def steps(self):
+        """The steps that have a checkpoint, ascending."""
+        return sorted(
+            int(path.name.removeprefix("step-"))
+            for path in self.folder.glob("step-*")
+        )
+
+    def restore(self):
+        """Restores the newest intact checkpoint.
+
+        Returns:
+            (step, warnings): the step, 0 where there is none to restore, and
+            one line for every damaged checkpoint that was passed over.
+
+        Raises:
+            ValueError: If every checkpoint there is is damaged, or if an
+                intact one is of another model.
+        """
+        warnings = []
+        for step in reversed(self.steps()):
+            path = self._path(step)
+            fault = find_fault(path)
+            if fault is None:
+                self._read(path)
+                return step, warnings
+            warnings.append(f"checkpoint {path} is damaged ({fault}): not used")
+        if warnings:
+            raise ValueError(
+                f"no checkpoint in {self.folder} is intact"
+                f" ({'; '.join(warnings)}); start anew with --overwrite"
+            )
+        return 0, warnings
+
+    def _path(self, step):
+        return self.folder / f"step-{step:08d}"
+
+    def _read(self, path):
+        try:
+            status = self.state.read(str(path / "state"))
+            status.assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"checkpoint {path} is of another model than the flags say"
+                f" ({_first_line(error)}); give the flags that wrote it or"
+                " another --workdir"
+            ) from error
+
+
+def find_fault(path):
+    """What is wrong with a checkpoint folder, or None where it is intact."""
+    try:
+        expected = json.loads((path / MANIFEST).read_text())["sha256"]
+    except (OSError, ValueError, KeyError):
+        return f"{MANIFEST} cannot be read"
+    for name, checksum in expected.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _sha256(path / name) != checksum:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def _checksums(folder):
+    return {
+        file.name: _sha256(file)
+        for file in sorted(folder.iterdir())
+        if file.name != MANIFEST
+    }
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,384 @@
+"""Every flag, grouped by the room that it furnishes. Only the mains import it.
+
+A main declares the groups that it reads (`data()`, `views()`, ...), so that
+`--helpfull` shows what the command really uses and nothing else.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+
+def _positive(name):
+    flags.register_validator(
+        name, lambda value: value > 0, message=f"--{name} must be above 0"
+    )
+
+
+def data(image_size):
+    """Flags that say which images; `image_size` is the default of theirs."""
+    flags.DEFINE_string(
+        "dataset",
+        "folder",
+        "digits (scikit-learn's 1,797 handwritten digits), folder (images under"
+        " --data_dir) or tfds:NAME[/CONFIG] (TensorFlow Datasets, prepared"
+        " under --data_dir or in its default place).",
+    )
+    flags.DEFINE_string("data_dir", None, "Folder that holds the data.")
+    flags.DEFINE_string(
+        "train_split", "train", "Subfolder or TFDS split to pretrain on."
+    )
+    flags.DEFINE_string(
+        "test_split", "test", "Subfolder or TFDS split to score on."
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        image_size,
+        "Side of the images that the network sees, pixels. Scoring: by default"
+        " what the (first) export was trained at.",
+        lower_bound=1,
+    )
+
+
+def source_options():
+    """The flags of the data as `data.sources.load` takes them."""
+    return {
+        "dataset": FLAGS.dataset,
+        "data_dir": FLAGS.data_dir,
+        "train_split": FLAGS.train_split,
+        "test_split": FLAGS.test_split,
+        "seed": FLAGS.seed,
+    }
+
+
+# What a preset of views says and a flag may overrule: a field of
+# `augment.policy.View`, and what its numbers mean.
+STRENGTHS = {
+    "crop_area": "Least,greatest area of the crop, share of the image's.",
+    "crop_ratio": "Least,greatest width / height of the crop.",
+    "flip": "Probability of a horizontal flip.",
+    "jitter": "Probability of the colour jitter.",
+    "brightness": "The factor is within 1 -/+ this.",
+    "contrast": "The factor is within 1 -/+ this.",
+    "saturation": "The factor is within 1 -/+ this.",
+    "hue": "The shift is within -/+ this, turns, at most 0.5.",
+    "grey": "Probability of greyscale.",
+    "blur": "Probability of the blur.",
+    "blur_sigma": "Least,greatest standard deviation of the blur, pixels.",
+    "solarize": "Probability of solarization.",
+    "noise": "Standard deviation of noise, share of full scale.",
+}
+
+
+class _PresetOrBare(flags.EnumFlag):
+    """`--views=PRESET`, or a bare `--views` that leaves the preset as it is."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.boolean = True  # so that absl takes it without a value
+
+    def parse(self, argument):
+        if argument == "true":
+            self.present += 1
+        else:
+            super().parse(argument)
+
+
+def views(presets, *, bare=False):
+    """Flags that say how an image becomes views.
+
+    Args:
+        presets: Names of the presets.
+        bare: Whether `--views` alone is a wish, too: to see them.
+    """
+    flags.DEFINE_flag(
+        (_PresetOrBare if bare else flags.EnumFlag)(
+            "views",
+            "byol",
+            "Preset of the augmentations; the flags named after them overrule"
+            " it with one number for all views, or two for the first and the"
+            " second.",
+            presets,
+        )
+    )
+    flags.DEFINE_integer(
+        "local_crops", 0, "Small views per image (multi-crop).", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "local_size", 96, "Side of the small views, pixels.", lower_bound=1
+    )
+    for name, meaning in STRENGTHS.items():
+        flags.DEFINE_list(name, None, f"{meaning} Default: the preset's.")
+        flags.register_validator(
+            name, _are_numbers, message=f"--{name} must be one or two numbers"
+        )
+
+
+def policy_options():
+    """The flags of the views as `augment.policy.preset` takes them."""
+    options = {
+        "name": FLAGS.views,
+        "image_size": FLAGS.image_size,
+        "local_crops": FLAGS.local_crops,
+        "local_size": FLAGS.local_size,
+    }
+    for name in STRENGTHS:
+        if FLAGS[name].value is not None:
+            numbers = tuple(float(text) for text in FLAGS[name].value)
+            options[name] = numbers if len(numbers) == 2 else numbers[0]
+    return options
+
+
+def _are_numbers(texts):
+    try:
+        return texts is None or len([float(text) for text in texts]) in (1, 2)
+    except ValueError:
+        return False
+
+
+def model(backbones):
+    """Flags that size the networks."""
+    flags.DEFINE_string(
+        "backbone", "resnet50", f"One of {', '.join(backbones)}."
+    )
+    flags.DEFINE_integer(
+        "projector_dim", 2048, "Dimension d of the embeddings.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "projector_layers", 3, "Layers of the projector.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "predictor_dim",
+        512,
+        "Hidden dimension of the online network's predictor; 0: no predictor.",
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "ema_base",
+        0.996,
+        "Momentum of the target network at step 0, in [0, 1]; rises to 1 by a"
+        " cosine. 0: the target is the online network.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+
+
+def objective(objectives):
+    """Flags that choose the loss."""
+    flags.DEFINE_enum("objective", "mec", objectives, "The loss.")
+    flags.DEFINE_float(
+        "distortion",
+        0.06,
+        "epsilon_d squared, the allowed mean squared distortion per dimension,"
+        " above 0; lambda = 1 / (batch_size * distortion).",
+    )
+    _positive("distortion")
+    flags.DEFINE_integer(
+        "taylor_order",
+        4,
+        "Terms of the Taylor series of eq. (2); 0: the exact log-det, eq. (1).",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "mec_form",
+        "auto",
+        ["auto", "batch", "feature"],
+        "Side of the matrix: batch-wise [m, m], feature-wise [d, d], or the"
+        " cheaper one. All give the same value.",
+    )
+    flags.DEFINE_enum(
+        "embedding_norm",
+        "l2",
+        ["l2", "batch"],
+        "l2: every embedding gets length 1. batch: every dimension is"
+        " standardised over the global batch and divided by sqrt(d).",
+    )
+    flags.DEFINE_float(
+        "lambda_warmup_epochs",
+        10,
+        "Epochs over which 1/lambda falls linearly from 8 times its value.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "convergence_guard",
+        True,
+        "Raise the distortion of a step where the series would leave its region"
+        " of convergence (no effect at --taylor_order=0).",
+    )
+
+
+def optimisation():
+    """Flags that say how long and how fast to learn."""
+    flags.DEFINE_enum(
+        "optimizer", "sgd", ["sgd", "lars"], "SGD or LARS, with momentum."
+    )
+    flags.DEFINE_integer(
+        "batch_size", 1024, "Images per step, over all devices.", lower_bound=2
+    )
+    flags.DEFINE_float(
+        "base_lr",
+        0.5,
+        "Peak learning rate per 256 images: lr = base_lr * batch_size / 256.",
+    )
+    _positive("base_lr")
+    flags.DEFINE_float(
+        "weight_decay", 1e-5, "Coupled (L2) weight decay.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "momentum", 0.9, "In [0, 1).", lower_bound=0, upper_bound=0.999999
+    )
+    flags.DEFINE_integer(
+        "epochs", 100, "Passes over the training images.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "steps", 0, "Training steps; 0: as --epochs say.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "warmup_epochs",
+        10,
+        "Epochs over which the learning rate rises linearly; it then falls to"
+        " 0 by a cosine.",
+        lower_bound=0,
+    )
+
+
+def seed():
+    """The one seed."""
+    flags.DEFINE_integer(
+        "seed", 0, "Seeds every random decision.", lower_bound=0
+    )
+
+
+def device(strategies):
+    """Flags that say where to compute."""
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        strategies,
+        "auto: all GPUs of the machine, or its one device; one_device; mirrored"
+        " (GPUs, or --logical_cpus).",
+    )
+    flags.DEFINE_integer(
+        "logical_cpus",
+        1,
+        "Parts that the CPU is split into, to try mirrored without GPUs.",
+        lower_bound=1,
+    )
+    flags.DEFINE_bool(
+        "deterministic",
+        None,
+        "Same flags, same weights, bit for bit. Default: on where there is no"
+        " GPU.",
+    )
+
+
+def running():
+    """Flags that say what a run keeps and when it looks at itself."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder of the run. Default: runs/<flagfile's name>. Reports take"
+        " several, comma-separated.",
+    )
+    flags.DEFINE_string(
+        "export_dir",
+        None,
+        "Folder of the exported encoder. Default: exports/<flagfile's name>.",
+    )
+    flags.DEFINE_integer(
+        "knn_every_epochs",
+        1,
+        "Epochs between looks at the representation: RankMe, and kNN accuracy"
+        " where there are labels; 0: never.",
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "checkpoint_minutes",
+        15,
+        "Minutes between checkpoints inside an epoch.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "checkpoint_each_epoch", True, "Also save at the end of each epoch."
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoints", 2, "Newest checkpoints that stay.", lower_bound=1
+    )
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Print what the flags amount to, take one step on at most 4 images per"
+        " device, leave nothing behind.",
+    )
+    flags.DEFINE_bool(
+        "overwrite", False, "Start anew: removes the workdir and the export."
+    )
+
+
+def evaluation():
+    """Flags that say what is scored, and how."""
+    flags.DEFINE_list(
+        "encoder",
+        None,
+        "What to score, comma-separated: folders of exports, random:BACKBONE"
+        " (untrained), pixels (the image itself).",
+        required=True,
+    )
+    flags.DEFINE_enum(
+        "protocol", "knn", ["knn"], "knn: weighted k-nearest-neighbours."
+    )
+    flags.DEFINE_integer("knn_k", 20, "Neighbours that vote.", lower_bound=1)
+    flags.DEFINE_float("knn_temperature", 0.07, "Of the votes, above 0.")
+    _positive("knn_temperature")
+    flags.DEFINE_integer(
+        "labels_per_class",
+        0,
+        "Also score 1-NN with this many labelled references per class, the mean"
+        " of 20 draws; 0: do not.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("output", None, "JSON file for the scores.")
+
+
+def resolved():
+    """Every flag of the running main with its value, as `--name=value` lines.
+
+    Names are sorted, so that two runs can be compared line by line. What only
+    says how to start (`--overwrite`, `--dry_run`) is not part of a run.
+    """
+    names = [
+        flag.name
+        for flag in FLAGS.get_flags_for_module("mec_tf.config")
+        if flag.name not in ("overwrite", "dry_run")
+    ]
+    values = {name: FLAGS[name].value for name in sorted(names)}
+    return {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
+
+
+def flagfile_name(argv):
+    """Stem of the last `--flagfile` on the command line, or None.
+
+    absl forgets it while parsing, and it names the run.
+    """
+    name = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option in ("--flagfile", "-flagfile"):
+            name = Path(value or following).stem
+    return name
+
+
+def parse(argv):
+    """Parses the command line; one line and exit code 2 where it is wrong."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        reason = " ".join(str(error).split())
+        print(f"mec_tf: {reason} (see --helpfull)", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,43 @@
+"""Encoders as ONNX graphs, for runtimes without TensorFlow."""
+
+import os
+import pathlib
+
+import tensorflow as tf
+
+
+def write_onnx(encoder, path):
+    """Writes an encoder as an ONNX graph with free n, h and w.
+
+    Batch norm is in inference mode and folded into the convolutions. The file
+    appears whole or not at all.
+
+    Args:
+        encoder: A callable from float32 images `[n, h, w, 3]` to features
+            `[n, d]`: a `keras.Model` or a layer, called with `training=False`.
+        path: The file to write; replaced if it exists. Its graph has the input
+            "images", `[n, h, w, 3]`, and the output "features".
+
+    Raises:
+        ImportError: If `tf2onnx` is not installed.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError(
+            "Writing ONNX needs the package tf2onnx, which is not installed. "
+            "Run: pip install 'tf2onnx>=1.17'"
+        ) from error
+
+    images = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+
+    @tf.function(input_signature=[images])
+    def serve(images):
+        features = encoder(images, training=False)
+        return {"features": tf.cast(features, tf.float32)}
+
+    graph, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
+    path = pathlib.Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(graph.SerializeToString())
+    os.replace(partial, path)

@@ -1,0 +1,75 @@
+"""PyTorch's files of weights, read and written with `torch`."""
+
+import os
+import pathlib
+
+import numpy as np
+
+
+def read_torch_file(path):
+    """Reads a state dict from a `.pth` or `.pth.tar` file.
+
+    Only tensors and plain containers are unpickled, so that a file from others
+    runs no code.
+
+    Args:
+        path: The file: a state dict, or a checkpoint that holds one under
+            "state_dict" or "model".
+
+    Returns:
+        A dict from names to NumPy arrays.
+
+    Raises:
+        ImportError: If `torch` is not installed.
+        ValueError: If the file holds no state dict.
+    """
+    torch = _import_torch()
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(
+        isinstance(tensor, torch.Tensor) for tensor in content.values()
+    ):
+        raise ValueError(
+            f"Received {path}, which holds no state dict; expected a dict from "
+            "names to tensors, by itself or under 'state_dict' or 'model'. "
+            "Save the module's state_dict() with torch.save."
+        )
+    return {name: tensor.numpy() for name, tensor in content.items()}
+
+
+def write_torch_file(path, state_dict):
+    """Writes a state dict as a `.pth` file that `torch.load` reads.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: The file to write; replaced if it exists.
+        state_dict: A dict from names to NumPy arrays.
+
+    Raises:
+        ImportError: If `torch` is not installed.
+    """
+    torch = _import_torch()
+    path = pathlib.Path(path)
+    partial = path.with_name(path.name + ".partial")
+    torch.save(
+        {
+            name: torch.from_numpy(np.array(array))
+            for name, array in state_dict.items()
+        },
+        partial,
+    )
+    os.replace(partial, path)
+
+
+def _import_torch():
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "Reading and writing PyTorch's files needs the package torch, "
+            "which is not installed. Run: pip install torch"
+        ) from error
+    return torch

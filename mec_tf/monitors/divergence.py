@@ -1,0 +1,27 @@
+"""Stops a run whose loss is no number any more."""
+
+import math
+
+import keras
+
+
+class Divergence(keras.callbacks.Callback):
+    """Raises when the loss becomes NaN or infinite.
+
+    It stands before whatever saves the run, so that the last good checkpoint
+    stays the newest.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at the running mean of the loss, which keeps a NaN.
+
+        Raises:
+            FloatingPointError: At the first step that shows it.
+        """
+        if not math.isfinite(logs["loss"]):
+            step = int(self.model.optimizer.iterations)
+            raise FloatingPointError(
+                f"the loss became {logs['loss']} at step {step}; the last good"
+                " checkpoint is kept: lower --base_lr, lengthen --warmup_epochs"
+                " or raise --distortion, and give another --workdir"
+            )

@@ -1,0 +1,91 @@
+"""What each epoch measured: `metrics.csv` and TensorBoard."""
+
+import csv
+import io
+
+import keras
+import tensorflow as tf
+
+from mec_tf.files import replaced_file
+
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "coding_length",
+    "spectral_norm",
+    "effective_distortion",
+    "distortion",
+    "lr",
+    "ema_momentum",
+    "images_per_second",
+    "rankme",
+    "knn_accuracy",
+)
+
+
+class History(keras.callbacks.Callback):
+    """Appends one row per epoch; a resumed run goes on without a seam.
+
+    Args:
+        workdir: `pathlib.Path` of the run.
+        first_step: Step that training starts from. Later rows, written by a
+            run that was interrupted after its last checkpoint, are dropped:
+            they will be measured again.
+        at_step: Dict of name to function of the step: the schedules, logged
+            with the value that the epoch's last step used.
+    """
+
+    def __init__(self, workdir, *, first_step, at_step):
+        super().__init__()
+        self.path = workdir / "metrics.csv"
+        self.at_step = at_step
+        self.rows = [
+            row for row in read(self.path) if int(row["step"]) <= first_step
+        ]
+        self._write()
+        self.tensorboard = tf.summary.create_file_writer(
+            str(workdir / "tensorboard")
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the epoch's row."""
+        step = int(self.model.optimizer.iterations)
+        for name, schedule in self.at_step.items():
+            logs[name] = float(schedule(step - 1))
+        row = {"step": step, "epoch": epoch + 1} | {
+            name: logs[name] for name in COLUMNS if name in logs
+        }
+        self.rows.append(row)
+        self._write()
+        with self.tensorboard.as_default(step):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+        self.tensorboard.flush()
+
+    def _write(self):
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        with replaced_file(self.path) as partial:
+            partial.write_text(text.getvalue())
+
+
+def read(path):
+    """Rows of a `metrics.csv` as dicts of strings; none without the file."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last_scores(workdir):
+    """The newest `rankme` and `knn_accuracy` of a run, a dict of floats."""
+    scores = {}
+    for row in read(workdir / "metrics.csv"):
+        for name in ("rankme", "knn_accuracy"):
+            if row[name]:
+                scores[name] = float(row[name])
+    return scores

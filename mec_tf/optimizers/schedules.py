@@ -1,0 +1,114 @@
+"""What changes from step to step: learning rate, EMA momentum, distortion.
+
+Steps count from 0, and the first is the one that the optimizer takes first. As
+in the authors' code a warm-up of W steps is a line through both its ends: its
+first step has the start value and its last step, W - 1, the final one.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="mec_tf")
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0 to the peak, then half a cosine towards 0.
+
+    The first step's rate is 0 where there is a warm-up; steps `warmup_steps`
+    - 1 and `warmup_steps` both have the peak; step `total_steps` would have 0.
+
+    Args:
+        peak: Highest learning rate, >= 0.
+        warmup_steps: Steps of warm-up, in [0, total_steps].
+        total_steps: Steps of the whole run, > 0.
+
+    Raises:
+        ValueError: If the steps are out of range.
+
+    Source: the MEC authors' code, which sets the rate at every step.
+    """
+
+    def __init__(self, peak, *, warmup_steps, total_steps):
+        super().__init__()
+        if not 0 <= warmup_steps <= total_steps or total_steps < 1:
+            raise ValueError(
+                f"Received warmup_steps={warmup_steps} and "
+                f"total_steps={total_steps}; expected 0 <= warmup_steps <= "
+                "total_steps and total_steps > 0. Shorten the warm-up or "
+                "lengthen the run."
+            )
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step):
+        """The learning rate at a step, a float32 scalar."""
+        after = ops.cast(step, "float32") - self.warmup_steps
+        cosine = _half_cosine(after, self.total_steps - self.warmup_steps)
+        return self.peak * ops.where(
+            after < 0, _warmed_up(step, self.warmup_steps), cosine
+        )
+
+    def get_config(self):
+        """What the constructor takes, for serialisation."""
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
+
+
+def ema_momentum(step, *, base, total_steps):
+    """The momentum of the target network, from `base` at step 0 towards 1.
+
+    tau_k = 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2.
+
+    Args:
+        step: k, integer or integer tensor in [0, total_steps].
+        base: tau_0 in [0, 1]; 0.996 in the paper.
+        total_steps: K, steps of the whole run, > 0.
+
+    Returns:
+        tau_k, a float32 scalar tensor in [base, 1].
+
+    Source: BYOL, section 3.3, https://arxiv.org/abs/2006.07733; the MEC
+    authors' code.
+    """
+    k = ops.cast(step, "float32")
+    return 1.0 - (1.0 - base) * _half_cosine(k, total_steps)
+
+
+def distortion_warmup(step, *, distortion, warmup_steps, start=8.0):
+    """The distortion, falling from `start` times itself to itself.
+
+    lambda is inverse to the distortion, so that 1 / lambda falls linearly from
+    `start` / lambda to 1 / lambda. Early embeddings are nearly collapsed, and
+    the Taylor series needs the smaller lambda there to converge.
+
+    Args:
+        step: Integer or integer tensor >= 0.
+        distortion: epsilon_d^2 > 0 after the warm-up; 0.06 in the paper.
+        warmup_steps: Steps of warm-up, >= 0.
+        start: Factor at step 0, 8 in the authors' code.
+
+    Returns:
+        epsilon_d^2 at this step, a float32 scalar tensor.
+
+    Source: the MEC authors' code; the paper warms lambda up too.
+    """
+    remaining = 1.0 - _warmed_up(step, warmup_steps)
+    return distortion * (1.0 + (start - 1.0) * remaining)
+
+
+def _warmed_up(step, warmup_steps):
+    """Rises from 0 at step 0 to 1 at step `warmup_steps` - 1, and stays."""
+    k = ops.cast(step, "float32")
+    rising = ops.minimum(k / max(warmup_steps - 1, 1), 1.0)
+    return ops.where(k < warmup_steps, rising, 1.0)
+
+
+def _half_cosine(k, steps):
+    """Falls from 1 at k = 0 to 0 at k = `steps`, and stays."""
+    share = ops.clip(k / max(steps, 1), 0.0, 1.0)
+    return (ops.cos(math.pi * share) + 1.0) / 2.0

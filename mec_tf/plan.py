@@ -1,0 +1,151 @@
+"""The arithmetic of a run: what its flags amount to in steps and rates."""
+
+import dataclasses
+from typing import NamedTuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run in numbers; the symbols are the paper's (section 3).
+
+    Attributes:
+        images: Images that pretraining sees.
+        steps_per_epoch: Whole batches in them.
+        total_steps: Steps of the run.
+        warmup_steps: Steps over which the learning rate rises.
+        lambda_warmup_steps: Steps over which 1/lambda falls.
+        peak_lr: Learning rate after scaling with the batch.
+        m: Embeddings per view of a step, over all devices.
+        d: Dimension of an embedding.
+        distortion: epsilon_d squared.
+        notes: Lines that say where a flag could not be taken at its word.
+    """
+
+    images: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    lambda_warmup_steps: int
+    peak_lr: float
+    m: int
+    d: int
+    distortion: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def mu(self):
+        """(m + d) / 2."""
+        return (self.m + self.d) / 2
+
+    @property
+    def lam(self):
+        """Lambda = d / (m epsilon^2) = 1 / (m epsilon_d^2)."""
+        return 1 / (self.m * self.distortion)
+
+    @property
+    def epochs(self):
+        """Epochs that the run enters, the last one perhaps unfinished."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+
+def make_plan(
+    *,
+    images,
+    batch_size,
+    epochs,
+    steps,
+    base_lr,
+    warmup_epochs,
+    lambda_warmup_epochs,
+    embedding_dim,
+    distortion,
+):
+    """Works a run out; arguments are the flags of these names.
+
+    Raises:
+        ValueError: If there are fewer images than one batch holds.
+    """
+    steps_per_epoch = images // batch_size
+    if steps_per_epoch == 0:
+        raise ValueError(
+            f"--batch_size={batch_size} is larger than the training set of"
+            f" {images} images; give a batch of at most {images}"
+        )
+    total_steps = steps or epochs * steps_per_epoch
+    notes = []
+
+    def warmup(name, length):
+        """In steps; a run shorter than its warm-up gives it a tenth."""
+        asked = round(length * steps_per_epoch)
+        if asked < total_steps or asked == 0:
+            return asked
+        short = total_steps // 10
+        notes.append(
+            f"--{name}={length:g} ({asked} steps) does not fit into a run of"
+            f" {total_steps} steps: shortened to {short} steps"
+        )
+        return short
+
+    return Plan(
+        images=images,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        warmup_steps=warmup("warmup_epochs", warmup_epochs),
+        lambda_warmup_steps=warmup(
+            "lambda_warmup_epochs", lambda_warmup_epochs
+        ),
+        peak_lr=base_lr * batch_size / 256,
+        m=batch_size,
+        d=embedding_dim,
+        distortion=distortion,
+        notes=tuple(notes),
+    )
+
+
+def table(plan):
+    """The plan as (what, value) lines, with the paper's symbols."""
+    return [
+        ("training images", f"{plan.images:,}"),
+        ("m, batch size over all devices", f"{plan.m:,}"),
+        ("d, embedding dimension", f"{plan.d:,}"),
+        ("mu = (m + d) / 2", f"{plan.mu:g}"),
+        ("epsilon_d squared, distortion", f"{plan.distortion:g}"),
+        ("lambda = 1 / (m epsilon_d^2)", f"{plan.lam:.6g}"),
+        ("steps per epoch", f"{plan.steps_per_epoch:,}"),
+        ("total steps", f"{plan.total_steps:,} ({plan.epochs:,} epochs)"),
+        ("warm-up steps of the rate", f"{plan.warmup_steps:,}"),
+        ("warm-up steps of lambda", f"{plan.lambda_warmup_steps:,}"),
+        ("peak learning rate", f"{plan.peak_lr:g}"),
+    ]
+
+
+class Segment(NamedTuple):
+    """Steps that one call of `Model.fit` takes: epochs of one length."""
+
+    first_step: int
+    initial_epoch: int
+    epochs: int
+    steps_per_epoch: int
+
+
+def segments(plan, first_step):
+    """Cuts the steps from `first_step` on into calls of `Model.fit`.
+
+    An uninterrupted run of whole epochs is one call; a run resumed inside an
+    epoch first finishes that epoch, and one whose `--steps` end inside an epoch
+    ends with a short one.
+
+    Yields:
+        `Segment`s, in order.
+    """
+    size = plan.steps_per_epoch
+    step = first_step
+    while step < plan.total_steps:
+        epoch, done = divmod(step, size)
+        whole = (plan.total_steps - step) // size
+        if done or not whole:
+            whole, length = 1, min(size - done, plan.total_steps - step)
+        else:
+            length = size
+        yield Segment(step, epoch, epoch + whole, length)
+        step += whole * length

@@ -1,0 +1,72 @@
+"""Pictures of runs: their curves, and what their networks really see.
+
+python -m mec_tf.report --workdir=runs/digits --views
+python -m mec_tf.report --views --flagfile=flags/imagenet.cfg --data_dir=DIR
+"""
+
+import sys
+from pathlib import Path
+
+from mec_tf import command, config, distribute, workdir
+from mec_tf.augment import policy as policies
+from mec_tf.data import sources
+from mec_tf.models import backbones
+from mec_tf.monitors import history
+from mec_tf.objectives import OBJECTIVES
+from mec_tf.plots.curves import draw_curves
+from mec_tf.plots.views import draw_views
+
+FLAGS = config.FLAGS
+# Every flag that a flagfile for training may hold.
+config.data(image_size=224)
+config.views(policies.PRESETS, bare=True)
+config.model(backbones.NAMES)
+config.objective(OBJECTIVES)
+config.optimisation()
+config.seed()
+config.device(distribute.STRATEGIES)
+config.running()
+
+
+def main():
+    """Draws the curves of the runs named, and views if asked for them."""
+    wants_views = FLAGS["views"].present
+    flagfile = config.flagfile_name(sys.argv)
+    runs = [Path(name) for name in (FLAGS.workdir or "").split(",") if name]
+    if not (runs or wants_views):
+        raise ValueError("nothing to draw: give --workdir=RUN or --views")
+    if runs:
+        figures = runs[0] / "figures"
+        curves(runs, figures)
+    if wants_views:
+        if runs and not flagfile:
+            flagfile = runs[0].name
+            FLAGS([*sys.argv, f"--flagfile={runs[0] / workdir.FLAGS_FILE}"])
+        path = figures / "views.png" if runs else Path(f"{flagfile}_views.png")
+        views(path)
+
+
+def curves(runs, figures):
+    """Draws the curves of one or more runs into one picture."""
+    rows = {path.name: history.read(path / "metrics.csv") for path in runs}
+    for path, found in zip(runs, rows.values(), strict=True):
+        if not found:
+            raise ValueError(
+                f"--workdir={path} holds no run with a finished epoch"
+                " (metrics.csv); name the folder of a run"
+            )
+    figures.mkdir(exist_ok=True)
+    draw_curves(rows, figures / "curves.png")
+    print(f"curves: {figures / 'curves.png'}")
+
+
+def views(path):
+    """Draws a grid of the views of the flags' data."""
+    splits = sources.load(**config.source_options())
+    policy = policies.preset(**config.policy_options())
+    draw_views(splits.pretrain, policy, path, seed=FLAGS.seed)
+    print(f"views: {path}")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,306 @@
+"""Pretrain an image encoder without labels, then export it.
+
+python -m mec_tf.train --flagfile=flags/digits.cfg
+"""
+
+import functools
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mec_tf import command, config, distribute, workdir
+from mec_tf.augment import policy as policies
+from mec_tf.checkpoint import Checkpoints
+from mec_tf.command import say
+from mec_tf.data import pipeline, sources
+from mec_tf.formats import saved_model
+from mec_tf.models import SiameseModel, backbones, build_backbone, heads
+from mec_tf.monitors.divergence import Divergence
+from mec_tf.monitors.history import History, last_scores
+from mec_tf.monitors.progress import Progress
+from mec_tf.monitors.representation import Representation
+from mec_tf.monitors.saver import Saver
+from mec_tf.objectives import OBJECTIVES
+from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.optimizers import LARS, SGD, WarmupCosine, schedules
+from mec_tf.plan import make_plan, segments, table
+
+# Most images that a monitor looks at: enough for RankMe (its section 4).
+MONITORED = 25_600
+
+FLAGS = config.FLAGS
+config.data(image_size=224)
+config.views(policies.PRESETS)
+config.model(backbones.NAMES)
+config.objective(OBJECTIVES)
+config.optimisation()
+config.seed()
+config.device(distribute.STRATEGIES)
+config.running()
+
+
+def main():
+    """Reads the flags and wires the rooms."""
+    name = config.flagfile_name(sys.argv) or FLAGS.dataset.replace("/", "_")
+    FLAGS.workdir = FLAGS.workdir or f"runs/{name}"
+    FLAGS.export_dir = FLAGS.export_dir or f"exports/{name}"
+    run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
+
+    # --- where it computes ---------------------------------------------------
+    strategy = prepare_devices()
+
+    # --- what it sees --------------------------------------------------------
+    splits = sources.load(**config.source_options())
+    policy = policies.preset(**config.policy_options())
+    plan = make_plan(
+        images=splits.pretrain.size,
+        batch_size=FLAGS.batch_size,
+        epochs=FLAGS.epochs,
+        steps=FLAGS.steps,
+        base_lr=FLAGS.base_lr,
+        warmup_epochs=FLAGS.warmup_epochs,
+        lambda_warmup_epochs=FLAGS.lambda_warmup_epochs,
+        embedding_dim=FLAGS.projector_dim,
+        distortion=FLAGS.distortion,
+    )
+
+    # --- what learns ---------------------------------------------------------
+    rates = build_schedules(plan)
+    with strategy.scope():
+        model = build_model(policy, rates)
+
+    for line in plan.notes:
+        say(line)
+    if FLAGS.dry_run:
+        dry_run(model, splits.pretrain, policy, plan, strategy)
+        return
+
+    # --- what is kept --------------------------------------------------------
+    workdir.claim(
+        run,
+        config.resolved(),
+        export=export,
+        overwrite=FLAGS.overwrite,
+        ignored=("strategy", "logical_cpus"),
+    )
+    checkpoints = Checkpoints(
+        run / "checkpoints",
+        keep=FLAGS.keep_checkpoints,
+        model=model,
+        optimizer=model.optimizer,
+    )
+    first_step, warnings = checkpoints.restore()
+    for line in warnings:
+        say(line)
+
+    # --- the run -------------------------------------------------------------
+    if first_step == plan.total_steps and export.exists():
+        say(f"{run} is finished and exported to {export}; nothing to do")
+        return
+    say(f"pretraining on {splits.pretrain.description}")
+    if first_step:
+        say(f"going on from step {first_step} of {plan.total_steps}")
+    callbacks = build_callbacks(
+        model, rates, splits, plan, checkpoints, run, first_step
+    )
+    for segment in segments(plan, first_step):
+        model.fit(
+            pipeline.training_batches(
+                splits.pretrain,
+                policy,
+                batch_size=plan.m,
+                seed=FLAGS.seed,
+                first_step=segment.first_step,
+            ),
+            initial_epoch=segment.initial_epoch,
+            epochs=segment.epochs,
+            steps_per_epoch=segment.steps_per_epoch,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+
+    # --- what remains of it --------------------------------------------------
+    saved_model.save(
+        model.encoder,
+        export,
+        backbone=FLAGS.backbone,
+        image_size=FLAGS.image_size,
+        mean=policy.mean,
+        std=policy.std,
+        objective=FLAGS.objective,
+        dataset=FLAGS.dataset,
+        steps=plan.total_steps,
+        scores=last_scores(run),
+    )
+    print(
+        f"encoder: {export}\n"
+        "    import tensorflow as tf\n"
+        f'    features = tf.saved_model.load("{export}")(images)'
+        "  # float32 RGB [n, h, w, 3] in [0, 1]"
+    )
+
+
+def prepare_devices():
+    """Applies the flags that must come before anything is computed."""
+    if FLAGS.logical_cpus > 1:
+        distribute.split_cpu(FLAGS.logical_cpus)
+    if FLAGS.deterministic is None:
+        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(FLAGS.seed)
+    return distribute.get_strategy(FLAGS.strategy)
+
+
+def build_schedules(plan):
+    """What changes from step to step: functions of the step, by name."""
+    rates = {
+        "lr": WarmupCosine(
+            plan.peak_lr,
+            warmup_steps=plan.warmup_steps,
+            total_steps=plan.total_steps,
+        ),
+        "distortion": functools.partial(
+            schedules.distortion_warmup,
+            distortion=plan.distortion,
+            warmup_steps=plan.lambda_warmup_steps,
+        ),
+    }
+    if FLAGS.ema_base:
+        rates["ema_momentum"] = functools.partial(
+            schedules.ema_momentum,
+            base=FLAGS.ema_base,
+            total_steps=plan.total_steps,
+        )
+    return rates
+
+
+def build_model(policy, rates):
+    """The networks, the objective and the optimizer of the flags."""
+    backbone = build_backbone(FLAGS.backbone)
+    projector = heads.build_projector(
+        backbone.output_shape[-1],
+        dim=FLAGS.projector_dim,
+        layers=FLAGS.projector_layers,
+    )
+    predictor = None
+    if FLAGS.predictor_dim:
+        predictor = heads.build_predictor(
+            FLAGS.projector_dim, hidden_dim=FLAGS.predictor_dim
+        )
+    if FLAGS.ema_base == 0 and predictor is None and FLAGS.taylor_order == 1:
+        raise ValueError(
+            "--ema_base=0 --predictor_dim=0 --taylor_order=1 is minus the mean"
+            " cosine of one network with itself, which all images reach by one"
+            " and the same embedding; give an order of 2 or more, 0 (exact), a"
+            " predictor or a target network"
+        )
+    model = SiameseModel(
+        backbone,
+        projector,
+        predictor,
+        policy=policy,
+        criterion=MECCriterion(
+            distortion=rates["distortion"],
+            order=FLAGS.taylor_order,
+            form=FLAGS.mec_form,
+            embedding_norm=FLAGS.embedding_norm,
+            guard=FLAGS.convergence_guard,
+            seed=FLAGS.seed,
+        ),
+        ema_momentum=rates.get("ema_momentum"),
+    )
+    optimizer = {"sgd": SGD, "lars": LARS}[FLAGS.optimizer](
+        rates["lr"], momentum=FLAGS.momentum, weight_decay=FLAGS.weight_decay
+    )
+    optimizer.build(model.learned)
+    model.compile(optimizer=optimizer, jit_compile=False)
+    return model
+
+
+def dry_run(model, source, policy, plan, strategy):
+    """Prints what the flags amount to and tries one small step of it."""
+    replicas = strategy.num_replicas_in_sync
+    parts = {
+        "backbone": model.backbone,
+        "projector": model.projector,
+        "predictor": model.predictor,
+    }
+    rows = [
+        *table(plan),
+        *(
+            (f"parameters of the {name}", f"{part.count_params():,}")
+            for name, part in parts.items()
+            if part
+        ),
+        ("optimizer", FLAGS.optimizer),
+        ("devices", f"{replicas}: {', '.join(distribute.devices(strategy))}"),
+        ("precision", keras.mixed_precision.dtype_policy().name),
+    ]
+    width = max(len(what) for what, _ in rows)
+    for what, value in rows:
+        print(f"{what:<{width}}  {value}")
+    small = min(4 * replicas, plan.m)
+    batches = pipeline.training_batches(
+        source, policy, batch_size=small, seed=FLAGS.seed
+    )
+    logs = model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+    (loss,) = logs.history["loss"]
+    print(f"{f'loss of one step on {small} images':<{width}}  {loss:.4f}")
+
+
+def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
+    """What watches the run and keeps it, in the order that each needs."""
+    looks = []
+    if FLAGS.knn_every_epochs:
+        looks.append(
+            Representation(
+                *evaluation_sets(splits),
+                every=FLAGS.knn_every_epochs,
+                epochs=plan.epochs,
+            )
+        )
+    saver = Saver(
+        checkpoints,
+        plan,
+        minutes=FLAGS.checkpoint_minutes,
+        each_epoch=FLAGS.checkpoint_each_epoch,
+    )
+    saver.keep_means(model)
+    saver.catch_signals()
+    return [
+        Divergence(),
+        *looks,
+        Progress(plan),
+        History(run, first_step=first_step, at_step=rates),
+        saver,
+    ]
+
+
+def evaluation_sets(splits):
+    """References and queries of the monitors; no queries without labels."""
+    bank = splits.bank or splits.pretrain
+
+    def batches(role, source):
+        generator = np.random.default_rng(FLAGS.seed)
+        chosen = np.sort(generator.permutation(source.size)[:MONITORED])
+        say(f"{role}: {len(chosen):,} images of {source.description}")
+        return pipeline.evaluation_batches(
+            source,
+            image_size=FLAGS.image_size,
+            batch_size=256,
+            indices=chosen,
+        )
+
+    references = batches("RankMe and kNN references", bank)
+    if splits.test is None:
+        return references, None
+    return references, batches("kNN queries", splits.test)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,73 @@
+"""The folder of a run: whose it is, and whether it may be used."""
+
+import shutil
+
+from mec_tf.files import replaced_file
+
+FLAGS_FILE = "flags.cfg"
+
+
+def claim(workdir, flags, *, export, overwrite, ignored=()):
+    """Makes the folder of a run, or takes up one that the same flags made.
+
+    Args:
+        workdir: `pathlib.Path`.
+        flags: Dict of every resolved flag of the run.
+        export: `pathlib.Path` of the encoder that the run will write.
+        overwrite: Remove the run that stands there first.
+        ignored: Names of flags that may differ: they say where a run computes,
+            not what.
+
+    Raises:
+        ValueError: If the folder holds something else, or a run with other
+            flags, or if `export` exists and is not this run's.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir={workdir} is a file; name a folder")
+    path = workdir / FLAGS_FILE
+    if workdir.exists() and not path.exists() and any(workdir.iterdir()):
+        raise ValueError(
+            f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
+            " missing); name an empty or a new folder"
+        )
+    if export.exists() and not path.exists() and not overwrite:
+        raise ValueError(
+            f"--export_dir={export} exists and is not of this run; name another"
+            " one, or replace it with --overwrite"
+        )
+    if overwrite:
+        shutil.rmtree(workdir, ignore_errors=True)
+    if path.exists():
+        former = read_flags(path)
+        now = {name: str(value) for name, value in flags.items()}
+        names = sorted(
+            name
+            for name in former.keys() | now.keys()
+            if former.get(name, "None") != now.get(name, "None")
+            and name not in ignored
+        )
+        if names:
+            changes = ", ".join(
+                f"--{name} was {former.get(name)} and is now {now.get(name)}"
+                for name in names
+            )
+            raise ValueError(
+                f"{workdir} holds a run with other flags: {changes}; name"
+                " another --workdir, or start anew with --overwrite"
+            )
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with replaced_file(path) as partial:
+        partial.write_text(
+            "".join(
+                f"--{name}={value}\n"
+                for name, value in flags.items()
+                if value is not None
+            )
+        )
+
+
+def read_flags(path):
+    """The flags of a run as a dict of strings."""
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name.removeprefix("--"): value for name, _, value in pairs}

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from mec_tf.evaluations import knn
+from mec_tf.evaluations.features import Features
+
+
+def clusters(n, seed, classes=5, d=8, spread=1.5):
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).normal(size=(classes, d))
+    labels = generator.integers(classes, size=n)
+    values = centres[labels] + spread * generator.normal(size=(n, d))
+    return Features(values.astype(np.float32), labels)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_predictions_are_those_of_scikit_learn(k, temperature):
+    bank, queries = clusters(3000, 1), clusters(2500, 2)
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    # Between unit vectors |a - b|^2 = 2 - 2 cos(a, b).
+    reference = KNeighborsClassifier(
+        k, weights=lambda distance: np.exp(-(distance**2) / 2 / temperature)
+    ).fit(unit(bank.values), bank.labels)
+    ours = knn.predict(
+        bank, queries.values, k=k, temperature=temperature, classes=5
+    )
+    expected = reference.predict(unit(queries.values))
+    assert np.array_equal(ours, expected)
+    assert knn.accuracy(bank, queries, k=k, temperature=temperature) == (
+        np.mean(expected == queries.labels)
+    )
+
+
+def test_k_beyond_the_bank_uses_all_of_it():
+    bank = clusters(7, 1)
+    queries = clusters(50, 2)
+    assert knn.accuracy(bank, queries, k=20) == knn.accuracy(bank, queries, k=7)
+
+
+def test_few_labels_are_balanced_seeded_and_worse():
+    bank, queries = clusters(3000, 1), clusters(500, 2)
+
+    def few(n, seed=0):
+        return knn.few_label_accuracy(
+            bank, queries, labels_per_class=n, draws=10, seed=seed
+        )
+
+    assert few(10) == few(10)
+    assert few(10) != few(10, seed=1)
+    assert few(2)[0] < few(100)[0]
+
+
+def test_more_labels_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="smallest class has"):
+        knn.few_label_accuracy(
+            clusters(30, 1),
+            clusters(5, 2),
+            labels_per_class=99,
+            draws=1,
+            seed=0,
+        )

@@ -1,0 +1,128 @@
+import pickle
+import pickletools
+import re
+import types
+
+import numpy as np
+import pytest
+
+from mec_tf.formats import torchvision
+from mec_tf.formats.detectron2 import (
+    config_text,
+    to_state_dict,
+    write_pickle,
+)
+from mec_tf.models import build_backbone
+
+# What detectron2.modeling.backbone.build_resnet_backbone names its tensors for
+# the first block of ResNet-50, and its stem.
+NORM = ("weight", "bias", "running_mean", "running_var")
+FIRST_TENSORS = {
+    "stem.conv1.weight": (64, 3, 7, 7),
+    **{f"stem.conv1.norm.{kind}": (64,) for kind in NORM},
+    "res2.0.shortcut.weight": (256, 64, 1, 1),
+    **{f"res2.0.shortcut.norm.{kind}": (256,) for kind in NORM},
+    "res2.0.conv1.weight": (64, 64, 1, 1),
+    **{f"res2.0.conv1.norm.{kind}": (64,) for kind in NORM},
+    "res2.0.conv2.weight": (64, 64, 3, 3),
+    **{f"res2.0.conv2.norm.{kind}": (64,) for kind in NORM},
+    "res2.0.conv3.weight": (256, 64, 1, 1),
+    **{f"res2.0.conv3.norm.{kind}": (256,) for kind in NORM},
+}
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    return build_backbone("resnet50")
+
+
+def test_names_and_shapes_are_detectron2s(resnet50):
+    state_dict = to_state_dict(resnet50)
+    first = {
+        name: array.shape
+        for name, array in state_dict.items()
+        if name.startswith(("stem.", "res2.0."))
+    }
+    assert first == FIRST_TENSORS
+    # 53 convolutions, each with a weight and four tensors of its norm.
+    assert len(state_dict) == 53 * 5
+    stages = {re.match(r"stem|res\d", name)[0] for name in state_dict}
+    assert stages == {"stem", "res2", "res3", "res4", "res5"}
+
+
+def test_every_tensor_is_torchvisions(resnet50):
+    ours = to_state_dict(resnet50)
+    theirs = torchvision.to_state_dict(resnet50)
+    for our_name, their_name in [
+        ("stem.conv1.weight", "conv1.weight"),
+        ("res5.2.conv3.norm.running_var", "layer4.2.bn3.running_var"),
+        ("res3.0.shortcut.norm.bias", "layer2.0.downsample.1.bias"),
+    ]:
+        np.testing.assert_array_equal(ours[our_name], theirs[their_name])
+
+
+def test_pickle_is_as_the_checkpointer_reads_it(tmp_path, resnet50):
+    path = tmp_path / "resnet50.pkl"
+    write_pickle(path, resnet50)
+    assert [file.name for file in tmp_path.iterdir()] == ["resnet50.pkl"]
+    content = pickle.loads(path.read_bytes(), encoding="latin1")
+    assert content["matching_heuristics"] is True
+    assert "__author__" in content
+    for name, array in to_state_dict(resnet50).items():
+        read = content["model"][name]
+        np.testing.assert_array_equal(read, array, strict=True)
+        assert read.flags.writeable
+
+
+def test_pickle_names_nothing_private_of_numpy(tmp_path, resnet50):
+    write_pickle(tmp_path / "a.pkl", resnet50)
+    strings = {
+        argument
+        for _, argument, _ in pickletools.genops(
+            (tmp_path / "a.pkl").read_bytes()
+        )
+        if isinstance(argument, str)
+    }
+    assert "ndarray" in strings
+    assert not any("numpy." in string for string in strings)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "res2", "width"),
+    [
+        ("resnet18", 18, 64, 64),
+        ("resnet34", 34, 64, 64),
+        ("resnet50", 50, 256, 64),
+        ("resnet101", 101, 256, 64),
+        ("resnet50w2", 50, 512, 128),
+    ],
+)
+def test_config_describes_the_network(name, depth, res2, width):
+    text = config_text(
+        types.SimpleNamespace(name=name),
+        weights="encoder.pkl",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    for line in (
+        '  WEIGHTS: "encoder.pkl"',
+        "  PIXEL_MEAN: [123.675, 116.28, 103.53]",
+        "  PIXEL_STD: [58.395, 57.12, 57.375]",
+        f"    DEPTH: {depth}",
+        f"    STEM_OUT_CHANNELS: {width}",
+        f"    RES2_OUT_CHANNELS: {res2}",
+        "    STRIDE_IN_1X1: False",
+        '  FORMAT: "RGB"',
+    ):
+        assert line in text.splitlines()
+
+
+def test_networks_that_detectron2_lacks_are_an_error(tmp_path):
+    backbone = build_backbone("resnet_tiny")
+    with pytest.raises(ValueError, match="'resnet_tiny'.*resnet50w2"):
+        to_state_dict(backbone)
+
+
+def test_other_endings_are_an_error(tmp_path, resnet50):
+    with pytest.raises(ValueError, match=r"'a\.pth'"):
+        write_pickle(tmp_path / "a.pth", resnet50)

@@ -1,0 +1,138 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mec_tf.formats import saved_model
+from mec_tf.models import build_backbone
+from mec_tf.models.encoder import build_encoder
+
+CARD_KEYS = {
+    "backbone",
+    "feature_dim",
+    "image_size",
+    "input_range",
+    "mean",
+    "std",
+    "objective",
+    "dataset",
+    "steps",
+    "version",
+    "scores",
+}
+MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    encoder = build_encoder(build_backbone("resnet_tiny"), mean=MEAN, std=STD)
+    for variable in encoder.variables:  # so that every weight matters
+        noise = np.random.default_rng(1).uniform(0.1, 0.3, variable.shape)
+        variable.assign(variable + noise.astype(np.float32))
+    folder = tmp_path_factory.mktemp("exports") / "tiny"
+    save(encoder, folder)
+    return encoder, folder
+
+
+def save(encoder, folder):
+    saved_model.save(
+        encoder,
+        folder,
+        backbone="resnet_tiny",
+        image_size=16,
+        mean=MEAN,
+        std=STD,
+        objective="mec",
+        dataset="digits",
+        steps=5,
+        scores={"knn_accuracy": 0.5},
+    )
+
+
+def images(n=3, h=16, w=16):
+    return np.random.default_rng(n * h * w).random((n, h, w, 3), np.float32)
+
+
+def test_the_contract_of_files_and_keys(exported):
+    _, folder = exported
+    names = {path.name for path in folder.iterdir()}
+    assert {"saved_model.pb", "variables", "encoder.keras"} <= names
+    card = json.loads((folder / "encoder.json").read_text())
+    assert card.keys() == CARD_KEYS
+    assert card["input_range"] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 33, 20), (5, 8, 64)])
+def test_serving_signature_takes_any_size_and_has_one_output(exported, shape):
+    encoder, folder = exported
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    outputs = serve(tf.constant(images(*shape)))
+    assert outputs.keys() == {"features"}
+    np.testing.assert_allclose(
+        outputs["features"], encoder(images(*shape)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_normalisation_is_inside(exported):
+    encoder, folder = exported
+    backbone = encoder.layers[-1]
+    normalised = (images() - np.float32(MEAN)) / np.float32(STD)
+    encode, card = saved_model.load(folder)
+    assert card["mean"] == list(MEAN)
+    np.testing.assert_allclose(
+        encode(images()), backbone(normalised), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_saved_model_fine_tunes(exported):
+    _, folder = exported
+    reused = tf.saved_model.load(str(folder))
+    frozen = [v.numpy() for v in reused.variables]
+    reused(images(), training=False)
+    assert all(
+        np.array_equal(a, b.numpy())
+        for a, b in zip(frozen, reused.variables, strict=True)
+    )
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(reused(images(), training=True) ** 2)
+    gradients = tape.gradient(loss, reused.trainable_variables)
+    assert all(gradient is not None for gradient in gradients)
+    assert reused.regularization_losses == []
+    moved = [
+        not np.array_equal(a, b.numpy())
+        for a, b in zip(frozen, reused.variables, strict=True)
+    ]
+    assert any(moved)  # the running statistics
+
+
+def test_the_keras_file_is_the_same_encoder(exported):
+    encoder, folder = exported
+    again = keras.models.load_model(folder / "encoder.keras")
+    np.testing.assert_allclose(
+        again(images()), encoder(images()), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_failed_export_leaves_the_former_one(exported, tmp_path, monkeypatch):
+    encoder, _ = exported
+    folder = tmp_path / "kept"
+    save(encoder, folder)
+    before = (folder / "encoder.json").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(encoder, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        save(encoder, folder)
+    assert (folder / "encoder.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    saved_model.load(folder)
+
+
+def test_a_folder_that_is_no_export_is_named(tmp_path):
+    with pytest.raises(ValueError, match="is not an exported encoder"):
+        saved_model.load(tmp_path)

@@ -1,0 +1,181 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_sample_image
+
+from mec_tf.formats.torchvision import load_state_dict, to_state_dict
+from mec_tf.models import build_backbone
+from mec_tf.optimizers import SGD
+
+# PyTorch's optimizers import triton where it is installed, whose copy of LLVM
+# crashes beside TensorFlow's.
+sys.modules.setdefault("triton", None)
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def torchvision():
+    # torchvision registers operators that a wheel for another build of torch
+    # lacks, and that these tests do not need.
+    register_fake = torch.library.register_fake
+    torch.library.register_fake = lambda *_, **__: lambda function: function
+    try:
+        return pytest.importorskip("torchvision")
+    finally:
+        torch.library.register_fake = register_fake
+
+
+def build_reference(torchvision, name, rng):
+    """torchvision's network with random weights and statistics."""
+    network = torchvision.models.get_model(name)
+    network.fc = torch.nn.Identity()
+    with torch.no_grad():
+        for tensor_name, tensor in network.state_dict().items():
+            if tensor_name.endswith("running_var"):
+                values = rng.uniform(0.5, 2.0, tensor.shape)
+            elif tensor.ndim == 4:
+                fan_out = tensor.shape[0] * tensor[0, 0].numel()
+                values = rng.normal(0, np.sqrt(2 / fan_out), tensor.shape)
+            elif tensor_name.endswith("weight"):
+                values = rng.uniform(0.2, 1.0, tensor.shape)
+            else:
+                values = rng.normal(0, 0.2, tensor.shape)
+            tensor.copy_(torch.tensor(values))
+    return network
+
+
+def relative_error(actual, expected):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+def as_state_dict(backbone, gradients):
+    """Gradients under PyTorch's names, through a copy that holds them."""
+    copy = keras.models.clone_model(backbone)
+    for parameter, gradient in zip(
+        copy.trainable_variables, gradients, strict=True
+    ):
+        parameter.assign(gradient)
+    return to_state_dict(copy)
+
+
+def as_torch(images):
+    return torch.tensor(images.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_features_equal_torchvision(torchvision, name):
+    rng = np.random.default_rng(0)
+    reference = build_reference(torchvision, name, rng).eval()
+    backbone = build_backbone(name)
+    load_state_dict(backbone, reference.state_dict())
+    photo = (load_sample_image("china.jpg") / 255.0 - 0.45) / 0.225
+    for h, w in [(224, 224), (97, 131)]:
+        noise = rng.normal(size=(h, w, 3))
+        images = np.stack([noise, photo[:h, :w]]).astype(np.float32)
+        with torch.no_grad():
+            expected = reference(as_torch(images))
+        assert relative_error(backbone(images), expected) < 1e-4
+        worst = np.abs(backbone(images) - expected.numpy()).max()
+        assert worst < 1e-4 * expected.abs().max()
+
+
+def keep_off_the_kinks(network, rng):
+    """Moves every ReLU's input far from zero, to one side per channel.
+
+    Otherwise rounding flips a few ReLUs, and PyTorch's own gradients in float32
+    and in float64 differ by a percent.
+    """
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith("bias"):
+                tensor += 6.0
+            if name.endswith("bn1.bias"):
+                tensor *= torch.tensor(rng.choice([-1.0, 1.0], tensor.shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", (64, 49)), ("resnet50", (64, 64))]
+)
+def test_training_equals_torchvision(torchvision, name, size):
+    rng = np.random.default_rng(1)
+    reference = build_reference(torchvision, name, rng).train()
+    keep_off_the_kinks(reference, rng)
+    backbone = build_backbone(name)
+    load_state_dict(backbone, reference.state_dict())
+    ours = SGD(0.01, weight_decay=1e-4)
+    theirs = torch.optim.SGD(
+        reference.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
+    )
+    d = backbone.output_shape[-1]
+    for _ in range(3):
+        images = rng.normal(size=(8, *size, 3)).astype(np.float32)
+        weights = rng.normal(size=(8, d)).astype(np.float32) / d
+
+        with tf.GradientTape() as tape:
+            features = backbone(images, training=True)
+            loss = tf.reduce_sum(weights * features)
+        gradients = tape.gradient(loss, backbone.trainable_variables)
+
+        expected = reference(as_torch(images))
+        theirs.zero_grad()
+        (torch.tensor(weights) * expected).sum().backward()
+
+        assert relative_error(features, expected.detach()) < 1e-4
+        our_gradients = as_state_dict(backbone, gradients)
+        # Where the next batch norm undoes a shift its gradient is rounding.
+        rounding = 1e-6 * max(p.grad.norm() for p in reference.parameters())
+        for key, parameter in reference.named_parameters():
+            error = np.linalg.norm(our_gradients[key] - parameter.grad.numpy())
+            assert error < 1e-3 * parameter.grad.norm() + rounding, key
+
+        ours.apply(gradients, backbone.trainable_variables)
+        theirs.step()
+
+    state_dict = reference.state_dict()
+    for key, array in to_state_dict(backbone).items():
+        if not key.endswith("num_batches_tracked"):
+            assert relative_error(array, state_dict[key]) < 1e-4, key
+
+
+def test_there_and_back_is_bit_identical(torchvision):
+    rng = np.random.default_rng(2)
+    reference = build_reference(torchvision, "resnet18", rng)
+    backbone = build_backbone("resnet18")
+    load_state_dict(backbone, reference.state_dict())
+    back = to_state_dict(backbone)
+    assert back.keys() == reference.state_dict().keys()
+    for key, tensor in reference.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert back[key].tobytes() == tensor.numpy().tobytes(), key
+    reference.load_state_dict({k: torch.tensor(a) for k, a in back.items()})
+
+
+def test_unfit_state_dicts_name_the_keys_and_change_nothing():
+    backbone = build_backbone("resnet_tiny")
+    before = backbone.get_weights()
+    state_dict = to_state_dict(backbone)
+    state_dict["fc.weight"] = np.zeros((10, 256), np.float32)
+    load_state_dict(backbone, state_dict)
+
+    state_dict["bn7.weight"] = np.zeros(3, np.float32)
+    state_dict["conv1.weight"] = np.zeros((32, 3, 7, 7), np.float32)
+    del state_dict["layer2.0.bn1.bias"]
+    with pytest.raises(ValueError, match="does not fit 'resnet_tiny'") as error:
+        load_state_dict(backbone, state_dict)
+    for complaint in (
+        "unexpected bn7.weight",
+        "missing layer2.0.bn1.bias",
+        "conv1.weight of shape (32, 3, 7, 7) instead of (32, 3, 3, 3)",
+    ):
+        assert complaint in str(error.value)
+    for weight, expected in zip(backbone.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_other_networks_are_an_error():
+    with pytest.raises(ValueError, match="'bn_Conv1' of type BatchNorm"):
+        to_state_dict(build_backbone("keras:MobileNetV2"))

@@ -1,0 +1,93 @@
+"""The house: imports fall only downward, and only the mains read flags."""
+
+import ast
+from pathlib import Path
+
+import mec_tf
+
+PACKAGE = Path(mec_tf.__file__).parent
+MAINS = {"train", "evaluate", "report", "export", "compare"}
+# Each room may import those below it, and itself.
+FLOORS = [
+    {"version", "files"},
+    {"objectives", "optimizers", "augment"},
+    {"data", "distribute", "checkpoint", "plan", "workdir"},
+    {"models"},
+    {"evaluations"},
+    {"formats", "monitors", "plots"},
+    {"config", "command"},
+    MAINS | {"benchmarks"},
+]
+FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "mec_tf":
+                names = [alias.name for alias in node.names]
+                yield from parts[1:2] or names
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                if parts[0] == "mec_tf":
+                    yield parts[1]
+
+
+def foreign_names(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+def modules():
+    return [
+        p
+        for p in PACKAGE.rglob("*.py")
+        if p.parent != PACKAGE or room(p) != "__init__"
+    ]
+
+
+def test_every_room_has_its_floor():
+    assert {room(path) for path in modules()} <= FLOOR.keys()
+
+
+def test_imports_fall_downward():
+    climbing = [
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in modules()
+        for other in imported_rooms(path)
+        if other != "__version__"
+        and other != room(path)
+        and FLOOR[other] >= FLOOR[room(path)]
+        and not (room(path) == "command" and other == "config")
+    ]
+    assert climbing == []
+
+
+def test_only_mains_see_flags():
+    readers = {
+        room(path)
+        for path in modules()
+        if {"config", "absl"} & {*imported_rooms(path), *foreign_names(path)}
+    }
+    assert readers <= MAINS | {"config", "command", "benchmarks"}
+
+
+def test_objectives_import_tensorflow_alone():
+    for path in (PACKAGE / "objectives").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] in {
+                    "mec_tf",
+                    "collections",
+                    "typing",
+                }
+            elif isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+                assert names <= {"tensorflow", "dataclasses"}

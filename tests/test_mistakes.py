@@ -1,0 +1,155 @@
+"""A user's mistakes: one line that says what, and nothing lost."""
+
+import hashlib
+import re
+import shutil
+
+import pytest
+from conftest import SMALL
+from PIL import Image
+
+IMAGES = ("--dataset=folder", "--image_size=8", "--batch_size=4")
+# (command line, exit code, what the one line must say)
+TRAIN = {
+    "misspelt flag": (["--btach_size=3"], 2, "btach_size.*batch_size"),
+    "missing flagfile": (["--flagfile=none.cfg"], 2, "none.cfg"),
+    "unknown dataset": (["--dataset=mnist"], 1, "mnist.*digits.*folder.*tfds"),
+    "unknown tfds": (["--dataset=tfds:nothing"], 1, "nothing"),
+    "unknown split": (["--test_split=val"], 1, "'val'"),
+    "unknown preset": (["--views=simclr"], 2, "views.*byol"),
+    "unknown backbone": (["--backbone=vgg"], 1, "'vgg'.*resnet50"),
+    "unknown objective": (["--objective=msc"], 2, "objective.*mec"),
+    "distortion 0": (["--distortion=0"], 2, "distortion must be above 0"),
+    "negative order": (["--taylor_order=-1"], 2, "taylor_order"),
+    "ema above 1": (["--ema_base=1.5"], 2, "ema_base"),
+    "no learning rate": (["--base_lr=0"], 2, "base_lr must be above 0"),
+    "epochs in words": (["--epochs=ten"], 2, "epochs.*ten"),
+    "no epochs": (["--epochs=0"], 2, "epochs"),
+    "batch of one": (["--batch_size=1"], 2, "batch_size"),
+    "batch beyond the set": (["--batch_size=5000"], 1, "5000.*1438 images"),
+    "cosine alone": (
+        ["--ema_base=0", "--predictor_dim=0", "--taylor_order=1"],
+        1,
+        "order of 2 or more",
+    ),
+    "no folder named": ([*IMAGES], 1, "--data_dir"),
+    "missing folder": ([*IMAGES, "--data_dir=nowhere"], 1, "nowhere"),
+    "empty folder": ([*IMAGES, "--data_dir=empty"], 1, "empty"),
+    "folder without images": ([*IMAGES, "--data_dir=texts"], 1, "texts"),
+    "workdir is a file": (["--workdir=a_file"], 1, "a_file is a file"),
+    "workdir inside a file": (["--workdir=a_file/run"], 1, "a_file"),
+    "workdir of something else": (["--workdir=texts"], 1, "no run"),
+    "overwrite something else": (
+        ["--workdir=texts", "--overwrite"],
+        1,
+        "no run",
+    ),
+    "other flags": (
+        ["--workdir=runs/small", "--export_dir=exports/small", "--epochs=4"],
+        1,
+        "--epochs was 3 and is now 4.*--overwrite",
+    ),
+    "export in the way": (
+        ["--workdir=new", "--export_dir=exports/small"],
+        1,
+        "exports/small exists.*--overwrite",
+    ),
+    "another model's checkpoint": (
+        ["--flagfile=other/flags.cfg"],
+        1,
+        "of another model",
+    ),
+    "no intact checkpoint": (
+        ["--flagfile=damaged/flags.cfg"],
+        1,
+        "no checkpoint in .* is intact",
+    ),
+    "diverging": (
+        ["--workdir=nan", "--base_lr=1e30", "--warmup_epochs=0", "--epochs=9"],
+        1,
+        "loss became .* at step",
+    ),
+}
+EVALUATE = {
+    "no encoder": ([], 2, "encoder"),
+    "missing export": (["--encoder=gone"], 1, "gone is no folder"),
+    "no export": (["--encoder=texts"], 1, "texts is not an exported encoder"),
+    "no labels": (
+        ["--encoder=pixels", "--dataset=folder", "--data_dir=flat"],
+        1,
+        "has no labels",
+    ),
+    "too few labels": (
+        ["--encoder=pixels", "--image_size=8", "--labels_per_class=999"],
+        1,
+        "at most",
+    ),
+    "size of pixels": (["--encoder=pixels"], 1, "--image_size"),
+    "unknown protocol": (["--encoder=pixels", "--protocol=svm"], 2, "protocol"),
+}
+REPORT = {
+    "no run": (["--workdir=texts"], 1, "texts holds no run"),
+    "no workdir": ([], 2, "workdir"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(small_run, tmp_path_factory):
+    """A folder with a finished run in it, and all that can be in the way."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    source, _ = small_run
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    (folder / "empty").mkdir()
+    (folder / "texts").mkdir()
+    (folder / "texts/notes.txt").write_text("not an image")
+    (folder / "flat").mkdir()
+    for k in range(3):
+        Image.new("RGB", (9, 9), (k, 0, 0)).save(folder / f"flat/{k}.png")
+    (folder / "a_file").write_text("in the way")
+    for name in ("other", "damaged"):
+        shutil.copytree(folder / "runs/small", folder / name)
+        flags = (folder / name / "flags.cfg").read_text()
+        flags = flags.replace("=runs/small", f"={name}")
+        flags = flags.replace("=exports/small", f"={name}.export")
+        if name == "other":
+            flags = flags.replace("projector_dim=32", "projector_dim=64")
+        (folder / name / "flags.cfg").write_text(flags)
+    for data in (folder / "damaged").glob("checkpoints/*/state.data*"):
+        data.write_bytes(data.read_bytes()[:-9])
+    return folder
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "results.json"
+    }
+
+
+@pytest.mark.parametrize(
+    ("main", "cases", "common"),
+    [
+        ("train", TRAIN, SMALL),
+        ("evaluate", EVALUATE, ["--dataset=digits"]),
+        ("report", REPORT, []),
+    ],
+)
+def test_mistakes_get_one_line(main, cases, common, run_lines, place):
+    before = contents(place)
+    lines = [[*common, *flags] for flags, _, _ in cases.values()]
+    results = run_lines(main, lines, cwd=place)
+    wrong = []
+    for (name, case), ended in zip(cases.items(), results, strict=True):
+        _, code, pattern = case
+        if ended.code != code or not re.search(pattern, ended.last_line):
+            wrong.append(f"{name}: {ended.code} {ended.err}")
+        if "Traceback" in ended.err:
+            wrong.append(f"{name}: {ended.err}")
+    assert not wrong, "\n".join(wrong)
+    after = contents(place)
+    assert before.items() <= after.items()
+
+
+def test_there_are_twenty_and_more():
+    assert len(TRAIN) + len(EVALUATE) + len(REPORT) >= 20

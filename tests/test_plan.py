@@ -1,0 +1,79 @@
+import pytest
+
+from mec_tf.plan import make_plan, segments
+
+FLAGS = dict(
+    images=1000,
+    batch_size=64,
+    epochs=3,
+    steps=0,
+    base_lr=0.5,
+    warmup_epochs=1,
+    lambda_warmup_epochs=0,
+    embedding_dim=512,
+    distortion=0.06,
+)
+
+
+def plan(**changes):
+    return make_plan(**FLAGS | changes)
+
+
+def test_the_papers_main_model():
+    paper = make_plan(
+        images=1_281_167,
+        batch_size=4096,
+        epochs=800,
+        steps=0,
+        base_lr=0.3,
+        warmup_epochs=10,
+        lambda_warmup_epochs=10,
+        embedding_dim=2048,
+        distortion=0.06,
+    )
+    assert paper.steps_per_epoch == 312  # the last 3,215 images are dropped
+    assert paper.total_steps == 249_600
+    assert paper.warmup_steps == 3120
+    assert paper.peak_lr == pytest.approx(4.8)
+    assert paper.mu == 3072
+    # lambda = d / (m epsilon^2) with epsilon^2 = d epsilon_d^2
+    assert paper.lam == pytest.approx(2048 / (4096 * 2048 * 0.06))
+
+
+def test_steps_overrule_epochs():
+    assert plan(steps=40).total_steps == 40
+    assert plan(steps=40).epochs == 3
+    assert plan(steps=30).epochs == 2
+
+
+def test_a_warmup_that_does_not_fit_is_shortened_and_said():
+    short = plan(warmup_epochs=10)
+    assert short.warmup_steps == short.total_steps // 10
+    (note,) = short.notes
+    assert "--warmup_epochs=10 (150 steps)" in note
+    assert "shortened to 4 steps" in note
+    assert plan().notes == ()
+
+
+def test_a_batch_larger_than_the_set_is_refused():
+    with pytest.raises(ValueError, match="--batch_size=2000 .* 1000 images"):
+        plan(batch_size=2000)
+
+
+@pytest.mark.parametrize("steps", [1, 14, 15, 16, 37, 45])
+def test_segments_cover_every_step_once_from_anywhere(steps):
+    run = plan(steps=steps)
+    for first_step in range(steps + 1):
+        seen = []
+        for part in segments(run, first_step):
+            assert part.first_step == first_step + len(seen)
+            for epoch in range(part.initial_epoch, part.epochs):
+                for _ in range(part.steps_per_epoch):
+                    step = first_step + len(seen)
+                    assert epoch == step // run.steps_per_epoch
+                    seen.append(step)
+        assert seen == list(range(first_step, steps))
+
+
+def test_whole_epochs_are_one_call():
+    assert [tuple(s) for s in segments(plan(), 0)] == [(0, 0, 3, 15)]
