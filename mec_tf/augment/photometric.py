@@ -26,6 +26,10 @@ NUM_DRAWS = 11
 # Luma of ITU-R BT.601, Pillow's and torchvision's grey.
 _LUMA = (0.299, 0.587, 0.114)
 
+# Most of a blur's matrix is zero. Products of blocks of so many rows leave most
+# of the zeros out.
+_BLOCK = 56
+
 # Jitter's operations by number, and the orders that they may come in.
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations(range(4)))
@@ -240,9 +244,36 @@ def _convolve(colours, taps):
     height, width = colours[0].shape[1:]
     rows = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, height))
     columns = tf.einsum("nt,tij->nij", taps, _mirrored_bands(radius, width))
+
+    def blurred(colour):
+        colour = tf.concat(
+            [
+                tf.matmul(rows[:, to, near], colour[:, near])
+                for to, near in _blocks(radius, height)
+            ],
+            axis=1,
+        )
+        return tf.concat(
+            [
+                tf.matmul(
+                    colour[:, :, near], columns[:, to, near], transpose_b=True
+                )
+                for to, near in _blocks(radius, width)
+            ],
+            axis=2,
+        )
+
+    return [blurred(colour) for colour in colours]
+
+
+def _blocks(radius, length):
+    """Cuts a line into blocks: (a block, what lies within its reach)."""
     return [
-        tf.matmul(tf.matmul(rows, colour), columns, transpose_b=True)
-        for colour in colours
+        (
+            slice(begin, min(begin + _BLOCK, length)),
+            slice(max(begin - radius, 0), min(begin + _BLOCK + radius, length)),
+        )
+        for begin in range(0, length, _BLOCK)
     ]
 
 

@@ -15,6 +15,11 @@ class TooManyBadImages(ValueError):
     """More than a tenth of a set's images could not be read."""
 
 
+def too_many(bad, seen):
+    """Whether `bad` of `seen` images are more than a run puts up with."""
+    return seen >= _JUDGED_FROM and bad > _TOLERATED * seen
+
+
 class BadImages:
     """Remembers bad images, names each once and stops when they are many.
 
@@ -62,7 +67,7 @@ class BadImages:
                     self._add(int(index))
                     index = end if end < 0 else (index + 1) % self._size
             seen, bad = int(self._seen.sum()), len(self.reasons)
-            if seen >= _JUDGED_FROM and bad > _TOLERATED * seen:
+            if too_many(bad, seen):
                 self._failure = TooManyBadImages(
                     f"{bad:,} of the first {seen:,} images could not be read, "
                     f"more than {_TOLERATED:.0%}; the last was "

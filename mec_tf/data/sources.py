@@ -16,7 +16,7 @@ import tensorflow as tf
 from absl import logging
 
 from mec_tf.data import folder, tfds_records
-from mec_tf.data.bad_images import BadImages, TooManyBadImages
+from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
 from mec_tf.data.decode import decode
 
 _HELD_OUT = 0.2
@@ -217,7 +217,7 @@ def _report_refused(listing):
         logging.warning("Skipped %s: %s.", _printable(path), reason)
     bad = len(listing.refused)
     total = bad + len(listing.paths)
-    if total >= 100 and bad > 0.1 * total:
+    if too_many(bad, total):
         raise TooManyBadImages(
             f"{bad:,} of the {total:,} image files in "
             f"{_printable(listing.folder)} cannot be used, more than 10 %. "

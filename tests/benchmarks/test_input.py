@@ -20,28 +20,28 @@ def test_measures_every_part(tmp_path):
     _write_images(tmp_path, 4)
     source = sources.load("folder", data_dir=str(tmp_path)).pretrain
     policy = preset("byol", image_size=32)
-    speeds = benchmark.measure(
+    results = benchmark.measure(
         source, policy, batch_size=2, batches=1, rounds=2, workers=1
     )
-    assert list(speeds) == ["reference", "host", "device", "both"]
-    for each in speeds.values():
-        assert len(each) == 2
-        assert min(each) > 0
+    assert list(results) == ["reference", "host", "device", "both"]
+    for rounds in results.values():
+        assert len(rounds) == 2
+        assert all(speed > 0 and cost > 0 for speed, cost in rounds)
 
 
 def test_report_names_the_bottleneck():
-    speeds = {
-        "reference": [100.0, 50.0, 100.0],
-        "host": [300.0, 150.0, 330.0],
-        "device": [600.0, 600.0, 600.0],
-        "both": [200.0, 100.0, 210.0],
+    results = {
+        "reference": [(100.0, 20.0), (50.0, 24.0), (100.0, 20.0)],
+        "host": [(300.0, 5.0), (150.0, 6.0), (330.0, 4.0)],
+        "device": [(600.0, 2.0), (600.0, 2.0), (600.0, 2.0)],
+        "both": [(200.0, 8.0), (100.0, 8.0), (210.0, 10.0)],
     }
-    lines = benchmark.report(speeds, cores=2, target=1500)
-    table = {line.split()[0]: line.split()[1:3] for line in lines[1:5]}
-    assert table["host"] == ["300", "3.00x"]
-    assert table["both"] == ["200", "2.00x"]
+    lines = benchmark.report(results, target=1500)
+    table = {line.split()[0]: line.split()[1:] for line in lines[1:5]}
+    assert table["host"] == ["300", "3.00x", "5.00", "4.00x"]
+    assert table["both"] == ["200", "2.00x", "8.00", "2.50x"]
     assert "host part is the bottleneck" in lines[5]
-    assert "1,500 images/s from 10.0 such cores" in lines[5]
+    assert "1,500 images/s from 7.5 such cores" in lines[5]
 
 
 def test_reference_makes_two_normalised_views(tmp_path):
