@@ -162,14 +162,14 @@ def test_unfit_state_dicts_name_the_keys_and_change_nothing():
     load_state_dict(backbone, state_dict)
 
     state_dict["bn7.weight"] = np.zeros(3, np.float32)
-    state_dict["conv1.weight"] = np.zeros((32, 3, 7, 7), np.float32)
+    state_dict["conv1.weight"] = np.zeros((16, 3, 7, 7), np.float32)
     del state_dict["layer2.0.bn1.bias"]
     with pytest.raises(ValueError, match="does not fit 'resnet_tiny'") as error:
         load_state_dict(backbone, state_dict)
     for complaint in (
         "unexpected bn7.weight",
         "missing layer2.0.bn1.bias",
-        "conv1.weight of shape (32, 3, 7, 7) instead of (32, 3, 3, 3)",
+        "conv1.weight of shape (16, 3, 7, 7) instead of (16, 3, 3, 3)",
     ):
         assert complaint in str(error.value)
     for weight, expected in zip(backbone.get_weights(), before, strict=True):

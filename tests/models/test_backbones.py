@@ -8,7 +8,7 @@ from mec_tf.models import build_backbone
 def test_builds_a_residual_network_by_name():
     model = build_backbone("resnet_tiny")
     assert model.name == "resnet_tiny"
-    assert model.output_shape == (None, 256)
+    assert model.output_shape == (None, 128)
 
 
 @pytest.mark.parametrize(
