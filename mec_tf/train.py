@@ -92,6 +92,7 @@ def main():
         keep=FLAGS.keep_checkpoints,
         model=model,
         optimizer=model.optimizer,
+        means=[v.value for mean in model.metrics for v in mean.variables],
     )
     first_step, warnings = checkpoints.restore()
     for line in warnings:

@@ -89,7 +89,7 @@ EVALUATE = {
 }
 REPORT = {
     "no run": (["--workdir=texts"], 1, "texts holds no run"),
-    "no workdir": ([], 2, "workdir"),
+    "nothing named": ([], 1, "nothing to draw"),
 }
 
 
