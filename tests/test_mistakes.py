@@ -36,6 +36,11 @@ TRAIN = {
     "missing folder": ([*IMAGES, "--data_dir=nowhere"], 1, "nowhere"),
     "empty folder": ([*IMAGES, "--data_dir=empty"], 1, "empty"),
     "folder without images": ([*IMAGES, "--data_dir=texts"], 1, "texts"),
+    "mostly bad images": (
+        [*IMAGES, "--data_dir=broken", "--workdir=bad", "--epochs=5"],
+        1,
+        "could not be read, more than 10%",
+    ),
     "workdir is a file": (["--workdir=a_file"], 1, "a_file is a file"),
     "workdir inside a file": (["--workdir=a_file/run"], 1, "a_file"),
     "workdir of something else": (["--workdir=texts"], 1, "no run"),
@@ -106,6 +111,13 @@ def place(small_run, tmp_path_factory):
     for k in range(3):
         Image.new("RGB", (9, 9), (k, 0, 0)).save(folder / f"flat/{k}.png")
     (folder / "a_file").write_text("in the way")
+    (folder / "broken").mkdir()
+    for k in range(150):
+        path = folder / f"broken/{k}.png"
+        Image.effect_noise((40, 40), 50).save(path)
+        if k % 3 == 0:  # its header is good
+            content = path.read_bytes()
+            path.write_bytes(content[:60] + bytes(len(content) - 60))
     for name in ("other", "damaged"):
         shutil.copytree(folder / "runs/small", folder / name)
         flags = (folder / name / "flags.cfg").read_text()

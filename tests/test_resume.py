@@ -23,6 +23,12 @@ def wait_for_step(workdir, step, process):
         time.sleep(0.02)
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(
     run_main, start_main, tmp_path
 ):
@@ -38,8 +44,11 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+    newest = max((broken / "run/checkpoints").glob("step-*"))
+    flip_a_bit(next(newest.glob("*.data-*")))
     ended = run_main("train", *LONG, EXPORT, cwd=broken)
     assert ended.code == 0, ended.err
+    assert f"{newest.name} is damaged" in ended.err
     assert "going on from step" in ended.err
 
     assert_same_encoder(whole / "export", broken / "export")

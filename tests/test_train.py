@@ -108,13 +108,16 @@ def test_a_finished_run_says_so(small_run, run_main):
 
 
 def test_dry_run_tells_all_and_leaves_nothing(run_main, tmp_path):
-    ended = run_main("train", *SMALL, "--epochs=7", "--dry_run", cwd=tmp_path)
+    flags = (*SMALL, "--epochs=7", "--warmup_epochs=9")
+    ended = run_main("train", *flags, "--dry_run", cwd=tmp_path)
     assert ended.code == 0, ended.err
+    assert "--warmup_epochs=9 (45 steps) does not fit" in ended.err
     table = dict(
         line.split("  ", 1) for line in ended.out.splitlines() if "  " in line
     )
     table = {what: value.strip() for what, value in table.items()}
     assert table["total steps"] == "35 (7 epochs)"
+    assert table["warm-up steps of the rate"] == "3"
     assert table["peak learning rate"] == "0.5"
     assert table["mu = (m + d) / 2"] == "144"
     assert float(table["lambda = 1 / (m epsilon_d^2)"]) == 0.0651042

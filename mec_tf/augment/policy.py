@@ -92,15 +92,12 @@ class Policy:
       mean: per channel, in [0, 1]; subtracted from every view.
       std: per channel, above 0; divides what is left.
       interpolation: "bicubic" or "bilinear", both antialiased.
-      crop_fraction: for evaluation, the side of the centre crop as a part of
-        the resized image's short side, in (0, 1].
     """
 
     views: tuple[View, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
-    crop_fraction: float = 0.875
 
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -136,7 +133,7 @@ _PRESETS = {
     "cifar": (
         {"crop_area": (0.2, 1.0), "saturation": 0.4},
         ({}, {}),
-        {**_CIFAR10, "interpolation": "bilinear", "crop_fraction": 1.0},
+        {**_CIFAR10, "interpolation": "bilinear"},
     ),
     # A digit has neither colour nor a mirror image; size, contrast and the
     # stroke's sharpness vary.
@@ -152,13 +149,13 @@ _PRESETS = {
             "noise": 0.03,
         },
         ({}, {}),
-        {**_DIGITS, "crop_fraction": 1.0},
+        _DIGITS,
     ),
     # The largest centred square, unchanged.
     "none": (
         {**_STILL, "crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0)},
         ({}, {}),
-        {**_IMAGENET, "crop_fraction": 1.0},
+        _IMAGENET,
     ),
 }
 

@@ -1,11 +1,10 @@
 """A picture of what the network really sees."""
 
-import os
-
 from matplotlib.figure import Figure
 
 from mec_tf.augment import photometric
 from mec_tf.data import pipeline
+from mec_tf.files import replaced_file
 
 # Side of one picture in the grid, in inches.
 _SIDE = 1.25
@@ -14,7 +13,7 @@ _HEAD = 0.8
 
 
 def draw_views(source, policy, path, *, samples=8, seed=0):
-    """Draws the views of some images: a row per image, a column per view.
+    """Draws the views of some images: a row per view, a column per image.
 
     The views come through the training pipeline itself, as a run's first step
     sees them, and are shown pixel by pixel, before normalisation.
@@ -29,28 +28,27 @@ def draw_views(source, policy, path, *, samples=8, seed=0):
     (batch,) = pipeline.training_batches(
         source, policy, batch_size=min(samples, source.size), seed=seed
     ).take(1)
-    columns = [
+    rows = [
         photometric.augment(pixels, draws, view).numpy()
         for pixels, draws, view in zip(
             batch["views"], batch["draws"], policy.views, strict=True
         )
     ]
     figure = Figure(
-        figsize=(_SIDE * len(columns), _SIDE * len(columns[0]) + _HEAD),
+        figsize=(_SIDE * len(rows[0]), _SIDE * len(rows) + _HEAD),
         layout="constrained",
     )
     figure.suptitle(source.description, fontsize="small", wrap=True)
-    grid = figure.subplots(len(columns[0]), len(columns), squeeze=False)
-    for number, (column, view) in enumerate(
-        zip(columns, policy.views, strict=True)
-    ):
-        grid[0, number].set_title(
-            f"view {number + 1}\n{view.size} pixels", fontsize="x-small"
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for number, (row, view) in enumerate(zip(rows, policy.views, strict=True)):
+        grid[number, 0].set_title(
+            f"view {number + 1}, {view.size} pixels",
+            fontsize="x-small",
+            loc="left",
         )
-        for axes, image in zip(grid[:, number], column, strict=True):
+        for axes, image in zip(grid[number], row, strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
     # A reader never meets half a picture.
-    unfinished = f"{path}.unfinished"
-    figure.savefig(unfinished, format="png", dpi=160)
-    os.replace(unfinished, path)
+    with replaced_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

@@ -20,8 +20,8 @@ def test_writes_a_picture_and_nothing_else(digits, tmp_path):
     views.draw_views(digits, policy, str(path), samples=4)
     picture = matplotlib.image.imread(path)
     height, width = picture.shape[:2]
-    # Three views wide, four images high.
-    assert height > width > 300
+    # Three views high, four images wide.
+    assert width > height > 300
     assert list(tmp_path.iterdir()) == [path]
     # Digits and their black ground are there, not an empty page.
     assert np.mean(picture[..., :3].max(axis=2) < 0.1) > 0.2
