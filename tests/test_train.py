@@ -125,6 +125,30 @@ def test_dry_run_tells_all_and_leaves_nothing(run_main, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_replicas_train_as_one(small_run, run_main):
+    folder, _ = small_run
+    ended = run_main(
+        "train",
+        "--flagfile=small.cfg",
+        "--workdir=two",
+        "--export_dir=two.export",
+        "--strategy=mirrored",
+        "--logical_cpus=2",
+        cwd=folder,
+    )
+    assert ended.code == 0, ended.err
+    one, two = rows(folder / "runs/small"), rows(folder / "two")
+    for name in ("loss", "coding_length", "spectral_norm"):
+        # float32 sums differ in order, and training amplifies that.
+        for epoch, tolerance in ((0, 1e-4), (1, 5e-3)):
+            np.testing.assert_allclose(
+                float(two[epoch][name]),
+                float(one[epoch][name]),
+                rtol=tolerance,
+                err_msg=f"{name}, epoch {epoch + 1}",
+            )
+
+
 def assert_same_run(one, other):
     for a, b in zip(rows(one), rows(other), strict=True):
         a.pop("images_per_second"), b.pop("images_per_second")

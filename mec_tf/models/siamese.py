@@ -60,6 +60,11 @@ class SiameseModel(keras.Model):
         """The running means that `fit` resets at each epoch."""
         return list(self.means.values())
 
+    @property
+    def steps_taken(self):
+        """Training steps so far, an int."""
+        return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+
     def call(self, images, training=False):
         """Features `[n, k]` of RGB images `[n, h, w, 3]` in [0, 1]."""
         return self.encoder(images, training=training)

@@ -19,7 +19,7 @@ class Divergence(keras.callbacks.Callback):
             FloatingPointError: At the first step that shows it.
         """
         if not math.isfinite(logs["loss"]):
-            step = int(self.model.optimizer.iterations)
+            step = self.model.steps_taken
             raise FloatingPointError(
                 f"the loss became {logs['loss']} at step {step}; the last good"
                 " checkpoint is kept: lower --base_lr, lengthen --warmup_epochs"

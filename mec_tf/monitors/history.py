@@ -50,7 +50,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the epoch's row."""
-        step = int(self.model.optimizer.iterations)
+        step = self.model.steps_taken
         for name, schedule in self.at_step.items():
             logs[name] = float(schedule(step - 1))
         row = {"step": step, "epoch": epoch + 1} | {

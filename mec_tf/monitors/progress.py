@@ -47,7 +47,7 @@ class Progress(keras.callbacks.Callback):
 
     def _print(self, logs, end):
         plan, speed = self.plan, self._speed()
-        done = int(self.model.optimizer.iterations)
+        done = self.model.steps_taken
         left = (plan.total_steps - done) * plan.m / max(speed, 1e-9)
         bar = "=" * (20 * done // plan.total_steps)
         values = "  ".join(

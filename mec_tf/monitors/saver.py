@@ -42,14 +42,17 @@ class Saver(keras.callbacks.Callback):
             model: `SiameseModel`, just restored.
         """
         self.resumed_means = [
-            variable.numpy()
+            keras.ops.convert_to_numpy(variable)
             for mean in model.metrics
             for variable in mean.variables
         ]
 
     def on_epoch_begin(self, epoch, logs=None):
         """Gives a resumed epoch the sums that it had."""
-        if self.resumed_means and self._step() % self.plan.steps_per_epoch:
+        if (
+            self.resumed_means
+            and self.model.steps_taken % self.plan.steps_per_epoch
+        ):
             variables = [
                 variable
                 for mean in self.model.metrics
@@ -63,17 +66,14 @@ class Saver(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves inside an epoch; its last step is left to `on_epoch_end`."""
-        step = self._step()
+        step = self.model.steps_taken
         if step % self.plan.steps_per_epoch and step < self.plan.total_steps:
             self._save_if(self._due())
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves between epochs."""
-        finished = self._step() >= self.plan.total_steps
+        finished = self.model.steps_taken >= self.plan.total_steps
         self._save_if(self.each_epoch or finished or self._due())
-
-    def _step(self):
-        return int(self.model.optimizer.iterations)
 
     def _due(self):
         return time.monotonic() - self.saved >= self.seconds
@@ -81,7 +81,7 @@ class Saver(keras.callbacks.Callback):
     def _save_if(self, wanted):
         if not (wanted or self.signal):
             return
-        step = self._step()
+        step = self.model.steps_taken
         self.checkpoints.save(step)
         self.saved = time.monotonic()
         if self.signal and step < self.plan.total_steps:
