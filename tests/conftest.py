@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from PIL import Image, ImageFilter
 
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
@@ -183,3 +184,20 @@ def prepared_tfds(tmp_path_factory):
         return data_dir
 
     return write
+
+
+def make_photograph(seed, height=150, width=200):
+    """Smooth patches with edges, texture and strong colours: uint8 RGB."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, [6, 8, 3], np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
+    patches = generator.integers(0, 256, [9, 12, 3], np.uint8)
+    edges = Image.fromarray(patches).resize((width, height), Image.NEAREST)
+    image = Image.blend(image, edges, 0.4).filter(ImageFilter.GaussianBlur(1))
+    texture = generator.normal(0, 6, [height, width, 1])
+    return np.clip(np.asarray(image) + texture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photograph():
+    return make_photograph
