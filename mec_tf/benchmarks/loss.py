@@ -149,14 +149,14 @@ def _print_row(m, d, peak, arguments):
 
 
 def _print_memory(arguments):
-    print("\nPeak of memory beyond the inputs, in MB; and beyond the gradients")
-    print("and the normalised views too, in matrices of min(m, d) squared.\n")
+    print("\nPeak of memory beyond the inputs, in MB; and beyond their gradients")
+    print("too, in matrices of min(m, d) squared.\n")
     print("| m | d | algorithm 1 | auto | exact |\n" + "|---:" * 5 + "|")
     for m, d in arguments.memory:
         cells = [f"{m}", f"{d}"]
         for name in ("algorithm 1", "auto", "exact"):
             spent = _peak_in_fresh_process(name, m, d, arguments)
-            small = (spent - 4 * 4 * m * d) / (4 * min(m, d) ** 2)
+            small = (spent - 2 * 4 * m * d) / (4 * min(m, d) ** 2)
             cells.append(f"{spent / 2**20:,.0f} ({small:.1f})")
         print("| " + " | ".join(cells) + " |", flush=True)
 

@@ -142,11 +142,14 @@ def spectral_norm(
     Raises:
         ValueError: as in `coding_length`.
     """
-    z1, z2, lam, _ = _prepare(z1, z2, distortion, embedding_norm, replicas)
-    z1, z2 = tf.stop_gradient(z1), tf.stop_gradient(z2)
+    z1, z2, s1, s2, lam, _ = _prepare(
+        z1, z2, distortion, embedding_norm, replicas
+    )
+    z1, z2, s1, s2 = map(tf.stop_gradient, (z1, z2, s1, s2))
 
-    def gram(z, w):  # z^T z w over the global batch
-        return replicas.sum(tf.matmul(z, tf.matmul(z, w), transpose_a=True))
+    def gram(z, s, w):  # (s z)^T (s z) w over the global batch
+        z_w = s**2 * tf.matmul(z, w)
+        return replicas.sum(tf.matmul(z, z_w, transpose_a=True))
 
     # With v = z2 w in the span of the rows, one step v <- C^T C v of the power
     # method is w <- (z1^T z1) (z2^T z2) w: vectors of length d, which every
@@ -160,8 +163,8 @@ def spectral_norm(
     )
     for _ in range(POWER_ITERATIONS):
         w = tf.math.divide_no_nan(w, tf.norm(w, axis=0))
-        gram2_w = gram(z2, w)
-        previous, w = w, gram(z1, gram2_w)
+        gram2_w = gram(z2, s2, w)
+        previous, w = w, gram(z1, s1, gram2_w)
     v = tf.reduce_sum(previous * gram2_w, 0)  # |v|^2
     c_v = tf.reduce_sum(gram2_w * w, 0)  # |C v|^2 / lambda^2
     ratio = tf.math.divide_no_nan(c_v, v)
@@ -199,15 +202,15 @@ def _trace_of_log(z1, z2, distortion, order, form, embedding_norm, replicas):
         raise ValueError(
             f"form is {form!r}; expected 'auto', 'batch' or 'feature'."
         )
-    z1, z2, lam, m = _prepare(z1, z2, distortion, embedding_norm, replicas)
-    d = tf.cast(tf.shape(z1)[1], z1.dtype)
+    *scaled, lam, m = _prepare(z1, z2, distortion, embedding_norm, replicas)
+    d = tf.cast(tf.shape(z1)[1], m.dtype)
     mu = (m + d) / 2
     sides = {
-        "batch": lambda: _batch_wise(z1, z2, lam, order, replicas),
-        "feature": lambda: _feature_wise(z1, z2, lam, order, replicas),
+        "batch": lambda: _batch_wise(*scaled, lam, order, replicas),
+        "feature": lambda: _feature_wise(*scaled, lam, order, replicas),
     }
     if order == 1:
-        trace = _first_order(z1, z2, lam, replicas)
+        trace = _first_order(*scaled, lam, replicas)
     elif form == "auto":
         trace = _cheaper(sides, z1, replicas)
     else:
@@ -231,30 +234,31 @@ def _cheaper(sides, z, replicas):
     return tf.cond(n <= d, sides["batch"], sides["feature"])
 
 
-def _batch_wise(z1, z2, lam, order, replicas):
-    """Tr log(I + lambda z1 z2^T), from the gathered rows of all replicas."""
+def _batch_wise(z1, z2, s1, s2, lam, order, replicas):
+    """Tr log(I + lambda (s1 z1) (s2 z2)^T), from the rows of all replicas."""
 
     @tf.custom_gradient
-    def trace(z1, z2, lam):
-        z1, z2, lam = _inside(z1, z2, lam)
-        all_z1, all_z2, own = _gathered(z1, z2, replicas)
-        c = lam * tf.matmul(all_z1, all_z2, transpose_b=True)  # [m, m]
+    def trace(z1, z2, s1, s2, lam):
+        z1, z2, s1, s2, lam = _inside(z1, z2, s1, s2, lam)
+        everyones, own = _gathered(z1, z2, s1, s2, replicas)
+        all_z1, all_z2, all_s1, all_s2 = everyones
+        a, b = lam * all_s1, tf.transpose(all_s2)  # [m, 1], [1, m]
+        c = a * tf.matmul(all_z1, all_z2, transpose_b=True) * b  # [m, m]
         value, s = _log_and_derivative(c, order)
 
         def gradient(upstream):
-            columns, rows = own((upstream * lam) * s)
-            return (
-                tf.matmul(columns, all_z2, transpose_a=True),
-                tf.matmul(rows, all_z1),
-                None,
-            )
+            scaled = s * (upstream * tf.transpose(a)) * tf.transpose(b)
+            columns, rows = own(scaled)
+            dz1 = tf.matmul(columns, all_z2, transpose_a=True)
+            dz2 = tf.matmul(rows, all_z1)
+            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
 
         return value, gradient
 
-    return trace(z1, z2, lam)
+    return trace(z1, z2, s1, s2, lam)
 
 
-def _gathered(z1, z2, replicas):
+def _gathered(z1, z2, s1, s2, replicas):
     """All rows, and what cuts this replica's columns and rows from [m, m].
 
     Replicas are not numbered here, so this one finds its rows by their values.
@@ -262,61 +266,73 @@ def _gathered(z1, z2, replicas):
     the same gradient.
     """
     if replicas.count == 1:
-        return z1, z2, lambda matrix: (matrix, matrix)
-    pair = tf.concat([z1, z2], 1)  # one collective instead of two
-    pairs = replicas.gather(pair)
-    all_z1, all_z2 = tf.split(pairs, 2, 1)
-    n, m = tf.shape(pair)[0], tf.shape(pairs)[0]
-    blocks = tf.reshape(pairs, [replicas.count, n, -1])
-    this = tf.argmax(tf.reduce_all(blocks == pair, [1, 2]))
+        return (z1, z2, s1, s2), lambda matrix: (matrix, matrix)
+    mine = tf.concat([z1, z2, s1, s2], 1)  # one collective instead of four
+    everyones = replicas.gather(mine)
+    n, m = tf.shape(mine)[0], tf.shape(everyones)[0]
+    blocks = tf.reshape(everyones, [replicas.count, n, -1])
+    this = tf.argmax(tf.reduce_all(blocks == mine, [1, 2]))
 
     def own(matrix):
         columns = tf.reshape(matrix, [m, replicas.count, n])
         rows = tf.reshape(matrix, [replicas.count, n, m])
         return tf.gather(columns, this, axis=1), tf.gather(rows, this)
 
-    return all_z1, all_z2, own
+    d = tf.shape(z1)[1]
+    return tf.split(everyones, [d, d, 1, 1], 1), own
 
 
-def _feature_wise(z1, z2, lam, order, replicas):
-    """Tr log(I + lambda z1^T z2), where C is a sum over samples.
+def _feature_wise(z1, z2, s1, s2, lam, order, replicas):
+    """Tr log(I + lambda (s1 z1)^T (s2 z2)), where C is a sum over samples.
 
     Hence the replicas only have to add up C, and each knows the gradient of its
     own rows from the sum.
     """
 
     @tf.custom_gradient
-    def trace(z1, z2, lam):
-        z1, z2, lam = _inside(z1, z2, lam)
-        c = replicas.sum(lam * tf.matmul(z1, z2, transpose_a=True))  # [d, d]
-        value, s = _log_and_derivative(c, order)
+    def trace(z1, z2, s1, s2, lam):
+        z1, z2, s1, s2, lam = _inside(z1, z2, s1, s2, lam)
+        weights = lam * s1 * s2  # [m / N, 1]
+        c = tf.matmul(weights * z1, z2, transpose_a=True)  # [d, d]
+        value, s = _log_and_derivative(replicas.sum(c), order)
 
         def gradient(upstream):
-            scaled = (upstream * lam) * s
-            return (
-                tf.matmul(z2, scaled),
-                tf.matmul(z1, scaled, transpose_b=True),
-                None,
-            )
+            scale = upstream * weights
+            dz1 = tf.matmul(z2, s) * scale
+            dz2 = tf.matmul(z1, s, transpose_b=True) * scale
+            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
 
         return value, gradient
 
-    return trace(z1, z2, lam)
+    return trace(z1, z2, s1, s2, lam)
 
 
-def _first_order(z1, z2, lam, replicas):
+def _first_order(z1, z2, s1, s2, lam, replicas):
     """Tr C, which is lambda times the sum of all cosines: no product needed."""
 
     @tf.custom_gradient
-    def trace(z1, z2, lam):
-        value = lam * replicas.sum(tf.reduce_sum(z1 * z2))
+    def trace(z1, z2, s1, s2, lam):
+        weights = lam * s1 * s2
+        value = replicas.sum(tf.reduce_sum(weights * z1 * z2))
 
         def gradient(upstream):
-            return (upstream * lam) * z2, (upstream * lam) * z1, None
+            scale = upstream * weights
+            dz1, dz2 = scale * z2, scale * z1
+            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
 
         return value, gradient
 
-    return trace(z1, z2, lam)
+    return trace(z1, z2, s1, s2, lam)
+
+
+def _for_scales(dz1, z1, s1, s2):
+    """The gradients with respect to s1 and s2 from that with respect to z1.
+
+    The embeddings enter as s1 z1 and s2 z2, and the traces hold row i of the
+    one as often as row i of the other: s1 ds1 = <z1, dz1> = <z2, dz2> = s2 ds2.
+    """
+    along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
+    return tf.math.divide_no_nan(along, s1), tf.math.divide_no_nan(along, s2)
 
 
 def _inside(*tensors):
@@ -429,7 +445,11 @@ def _xla_compiles():
 
 
 def _prepare(z1, z2, distortion, embedding_norm, replicas):
-    """Checks the arguments; normalised z1 and z2, lambda, and m."""
+    """Checks the arguments; z1, z2, s1, s2, lambda and m.
+
+    The normalised embeddings are s1 z1 and s2 z2, with s1 and s2 of [m / N, 1].
+    They are never formed: to scale C is less work, and needs no more memory.
+    """
     z1, z2 = tf.convert_to_tensor(z1), tf.convert_to_tensor(z2)
     if z1.dtype != z2.dtype or not z1.dtype.is_floating:
         raise ValueError(
@@ -446,15 +466,16 @@ def _prepare(z1, z2, distortion, embedding_norm, replicas):
     m = tf.cast(replicas.count * tf.shape(z1)[0], z1.dtype)
     distortion = _checked_distortion(distortion, z1)
     if embedding_norm == "l2":
-        z1, z2 = _unit_rows(z1), _unit_rows(z2)
+        s1, s2 = _inverse_lengths(z1), _inverse_lengths(z2)
     elif embedding_norm == "batch":
         z1 = _standardised(z1, m, replicas)
         z2 = _standardised(z2, m, replicas)
+        s1 = s2 = tf.ones_like(z1[:, :1])
     else:
         raise ValueError(
             f"embedding_norm is {embedding_norm!r}; expected 'l2' or 'batch'."
         )
-    return z1, z2, 1 / (m * distortion), m
+    return z1, z2, s1, s2, 1 / (m * distortion), m
 
 
 def _checked_distortion(distortion, like):
@@ -470,17 +491,12 @@ def _checked_distortion(distortion, like):
 
 
 @tf.custom_gradient
-def _unit_rows(z):
-    """Rows of unit length; a row of zeros stays, and gets no gradient."""
-    norm = tf.norm(z, axis=1, keepdims=True)
-    scale = tf.math.divide_no_nan(tf.ones_like(norm), norm)
-    unit = z * scale
-
-    def gradient(upstream):
-        along = unit * tf.reduce_sum(upstream * unit, 1, keepdims=True)
-        return (upstream - along) * scale
-
-    return unit, gradient
+def _inverse_lengths(z):
+    """1 / the length of each row, `[m, 1]`; 0 for a row of zeros."""
+    length = tf.norm(z, axis=1, keepdims=True)
+    s = tf.math.divide_no_nan(tf.ones_like(length), length)
+    # Not s**3, which leaves float32 before its product with z returns.
+    return s, lambda upstream: -(upstream * s * s * s) * z
 
 
 def _standardised(z, m, replicas, epsilon=1e-5):
