@@ -149,8 +149,10 @@ def _print_row(m, d, peak, arguments):
 
 
 def _print_memory(arguments):
-    print("\nPeak of memory beyond the inputs, in MB; and beyond their gradients")
-    print("too, in matrices of min(m, d) squared.\n")
+    print(
+        "\nPeak of memory beyond the inputs, in MB; beyond their gradients too,"
+    )
+    print("in matrices of min(m, d) squared.\n")
     print("| m | d | algorithm 1 | auto | exact |\n" + "|---:" * 5 + "|")
     for m, d in arguments.memory:
         cells = [f"{m}", f"{d}"]

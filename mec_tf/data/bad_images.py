@@ -48,6 +48,18 @@ class BadImages:
         # Several datasets may read one set at the same time.
         self._lock = threading.Lock()
 
+    def usable(self, requested):
+        """Replaces images known to be bad by the next not known to be.
+
+        Args:
+          requested: int64 `[n]`, indices of images.
+
+        Returns:
+          int64 `[n]`.
+        """
+        with self._lock:
+            return np.array([self._not_bad(int(k)) for k in requested])
+
     def note(self, requested, used):
         """Takes in one batch.
 
@@ -80,6 +92,11 @@ class BadImages:
         """Raises what `note` raised inside a pipeline, if it did."""
         if self._failure is not None:
             raise self._failure
+
+    def _not_bad(self, index):
+        while index in self.reasons and len(self.reasons) < self._size:
+            index = (index + 1) % self._size
+        return index
 
     def _add(self, index):
         self._seen[index] = True

@@ -24,6 +24,13 @@ def test_names_each_image_once(caplog):
     assert set(bad.reasons) == {3, 9, 7}
 
 
+def test_known_bad_images_are_replaced_before_they_are_read():
+    bad = _ledger(5)
+    np.testing.assert_array_equal(bad.usable(np.arange(5)), np.arange(5))
+    bad.note(np.array([3]), np.array([0]))
+    np.testing.assert_array_equal(bad.usable(np.arange(5)), [0, 1, 2, 0, 0])
+
+
 def test_ends_at_more_than_a_tenth_of_a_hundred():
     few, many = _ledger(1000), _ledger(1000)
     ask = np.arange(99)
@@ -92,6 +99,28 @@ def test_trains_through_an_evil_folder(evil_folder, caplog):
     )
     for resumed, step in zip(again.take(5), steps[7:], strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, resumed, step)
+
+
+def test_a_run_trains_through_an_evil_folder(evil_folder, run_main, tmp_path):
+    run = run_main(
+        "train",
+        "--dataset=folder",
+        f"--data_dir={evil_folder}",
+        "--image_size=16",
+        "--backbone=resnet_tiny",
+        "--projector_dim=16",
+        "--predictor_dim=0",
+        "--batch_size=5",
+        "--epochs=3",
+        "--workdir=run",
+        "--export_dir=encoder",
+        cwd=tmp_path,
+    )
+    assert run.code == 0, run.err
+    assert (tmp_path / "encoder" / "saved_model.pb").exists()
+    refused = ("zero.jpg", "text.jpg", "x.jpg", "broken.jpg")
+    for name in ("cut off.jpg", "cut off.png", *refused):
+        assert run.err.count(f"/{name}: ") == 1, run.err
 
 
 def test_the_replacement_is_the_next_image(evil_folder):
