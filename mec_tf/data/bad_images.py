@@ -48,6 +48,14 @@ class BadImages:
         # Several datasets may read one set at the same time.
         self._lock = threading.Lock()
 
+    def part(self, indices):
+        """The same for some of the images, int64 `[k]`, renumbered."""
+        return BadImages(
+            len(indices),
+            name=lambda index: self._name(indices[index]),
+            explain=lambda index: self._explain(indices[index]),
+        )
+
     def note(self, requested, used):
         """Takes in one batch.
 

@@ -16,7 +16,15 @@ _EPOCH = 2**40
 
 
 def training_batches(
-    source, policy, *, batch_size, seed, first_step=0, worker=0, workers=1
+    source,
+    policy,
+    *,
+    batch_size,
+    seed,
+    first_step=0,
+    worker=0,
+    workers=1,
+    labelled=False,
 ):
     """Returns endless batches of views, in a fresh order each epoch.
 
@@ -31,6 +39,8 @@ def training_batches(
       first_step: the step to begin with, as if the ones before had been taken.
       worker: which of the workers this is, in [0, workers).
       workers: how many share each step's batch; divides `batch_size`.
+      labelled: whether batches also carry "label", int64 `[n]` or
+        `[n, classes]`: those of the images that were really read.
 
     Returns:
       A `tf.data.Dataset` of dicts, with n = batch_size / workers: "views", a
@@ -52,6 +62,7 @@ def training_batches(
             f"A batch of {batch_size} images cannot be shared evenly by "
             f"{workers} workers. Make --batch_size a multiple of {workers}."
         )
+    labels = tf.constant(source.labels) if labelled else None
     views = policy.views
     numbers = crops.NUM_DRAWS + photometric.NUM_DRAWS
 
@@ -69,11 +80,14 @@ def training_batches(
             )
 
         cuts, used = _of_next_readable(source, index, cut_views)
-        return {
+        batch = {
             "views": cuts,
             "draws": tuple(tf.unstack(photometry)),
             "index": index,
-        }, used
+        }
+        if labels is not None:
+            batch["label"] = tf.gather(labels, used)
+        return batch, used
 
     samples = _order(
         source.size, batch_size, seed, first_step, worker, workers
@@ -170,6 +184,7 @@ def evaluation_batches(
     indices=None,
     crop_fraction=None,
     interpolation="bicubic",
+    resize="short",
 ):
     """Returns a source once, in order, one centre crop per image.
 
@@ -182,11 +197,13 @@ def evaluation_batches(
         side, in (0, 1]; None: 0.875, as usual on ImageNet, from 160 pixels up,
         and 1 for small images, which have no margin to lose.
       interpolation: "bicubic" or "bilinear".
+      resize: "short" or "square", see `crops.centre_crop`.
 
     Returns:
       A `tf.data.Dataset` of {"image": uint8 `[n, s, s, 3]`, "label": int64
-      `[n]` (-1 where there are no labels), "index": int64 `[n]`}. Images that
-      cannot be read are left out, so a batch may hold fewer.
+      `[n]` or `[n, classes]` (-1 where there are no labels), "index": int64
+      `[n]`}. Images that cannot be read are left out, so a batch may hold
+      fewer.
     """
     if crop_fraction is None:
         crop_fraction = 0.875 if image_size >= 160 else 1.0
@@ -205,6 +222,7 @@ def evaluation_batches(
                 size=image_size,
                 crop_fraction=crop_fraction,
                 interpolation=interpolation,
+                resize=resize,
             )
 
         image, used = _or_blank(source, index, crop, image_size)
