@@ -3,7 +3,6 @@
 python -m mec_tf.train --flagfile=flags/digits.cfg
 """
 
-import contextlib
 import functools
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
-from mec_tf.data import pipeline, sources
+from mec_tf.data import bad_images, pipeline, sources
 from mec_tf.formats import saved_model
 from mec_tf.models import SiameseModel, backbones, build_backbone, heads
 from mec_tf.monitors.divergence import Divergence
@@ -108,7 +107,7 @@ def main():
     callbacks = build_callbacks(
         model, rates, splits, plan, checkpoints, run, first_step
     )
-    with bad_images_named(splits):
+    with bad_images.named(splits):
         for segment in segments(plan, first_step):
             model.fit(
                 pipeline.training_batches(
@@ -284,18 +283,6 @@ def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
     ]
 
 
-@contextlib.contextmanager
-def bad_images_named(splits):
-    """Turns TensorFlow's error back into the one of a set of bad images."""
-    try:
-        yield
-    except tf.errors.OpError:
-        for source in splits:
-            if source is not None and source.bad is not None:
-                source.bad.reraise()
-        raise
-
-
 def evaluation_sets(splits):
     """References and queries of the monitors; no queries without labels."""
     bank = splits.bank or splits.pretrain
@@ -312,7 +299,7 @@ def evaluation_sets(splits):
         )
 
     references = batches("RankMe and kNN references", bank)
-    if splits.test is None:
+    if splits.test is None or splits.test.multi_label:
         return references, None
     return references, batches("kNN queries", splits.test)
 

@@ -1,8 +1,10 @@
 """The images of a set that turned out not to be readable."""
 
+import contextlib
 import threading
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 # The run ends when more than this part of the images is bad, but not before
@@ -18,6 +20,22 @@ class TooManyBadImages(ValueError):
 def too_many(bad, seen):
     """Whether `bad` of `seen` images are more than a run puts up with."""
     return seen >= _JUDGED_FROM and bad > _TOLERATED * seen
+
+
+@contextlib.contextmanager
+def named(sources):
+    """Turns TensorFlow's error back into the one of a set of bad images.
+
+    Args:
+      sources: `data.sources.Source`s that are read meanwhile, or None.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        for source in sources:
+            if source is not None and source.bad is not None:
+                source.bad.reraise()
+        raise
 
 
 class BadImages:
