@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
@@ -50,7 +49,7 @@ def main():
     run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
 
     # --- where it computes ---------------------------------------------------
-    strategy = prepare_devices()
+    strategy = command.prepare_devices()
 
     # --- what it sees --------------------------------------------------------
     splits = sources.load(**config.source_options())
@@ -144,18 +143,6 @@ def main():
         f'    features = tf.saved_model.load("{export}")(images)'
         "  # float32 RGB [n, h, w, 3] in [0, 1]"
     )
-
-
-def prepare_devices():
-    """Applies the flags that must come before anything is computed."""
-    if FLAGS.logical_cpus > 1:
-        distribute.split_cpu(FLAGS.logical_cpus)
-    if FLAGS.deterministic is None:
-        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
-    if FLAGS.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(FLAGS.seed)
-    return distribute.get_strategy(FLAGS.strategy)
 
 
 def build_schedules(plan):

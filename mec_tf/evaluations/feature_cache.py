@@ -9,8 +9,9 @@ and nothing stale is found. Labels are not stored: they are the data set's.
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from mec_tf.data import pipeline
+from mec_tf.data import bad_images, pipeline
 from mec_tf.data.sources import checksum
 from mec_tf.evaluations.features import Features, extract
 from mec_tf.files import replaced_folder
@@ -54,3 +55,19 @@ def features_of(source, encode, *, encoder, folder=None, batch_size, **crop):
     if labels is None:
         labels = np.full(source.size, -1, np.int64)
     return Features(values, labels[index], index)
+
+
+def _with_bar(batches, source):
+    """The batches; on a terminal a bar shows how far they are."""
+    with (
+        bad_images.named([source]),
+        tqdm(
+            total=source.size,
+            desc=source.name,
+            unit=" images",
+            disable=None,
+        ) as bar,
+    ):
+        for batch in batches:
+            yield batch
+            bar.update(len(batch["index"]))

@@ -63,11 +63,7 @@ def open_model(name):
     Raises:
         ValueError: If it is none of these.
     """
-    if name == PIXELS:
-        raise ValueError(
-            "--encoder=pixels has no weights to train; give an export, a"
-            " workdir or random:BACKBONE"
-        )
+    require_weights(name)
     if name.startswith(RANDOM):
         backbone = name.removeprefix(RANDOM)
         encoder = build_encoder(
@@ -87,6 +83,34 @@ def open_model(name):
         f"--encoder={name} is no folder; give the folder of an export, a"
         " .keras file, a workdir, random:BACKBONE or pixels"
     )
+
+
+def require_weights(name):
+    """Makes sure that there is something to train.
+
+    Raises:
+        ValueError: If the encoder is `pixels`.
+    """
+    if name == PIXELS:
+        raise ValueError(
+            "--encoder=pixels has no weights to train; give an export, a"
+            " workdir or random:BACKBONE"
+        )
+
+
+def trained_at(name):
+    """Side of the images that an encoder was trained at, or None.
+
+    Raises:
+        ValueError: If the encoder is not there.
+    """
+    folder = Path(name)
+    if name == PIXELS or name.startswith(RANDOM) or folder.is_file():
+        return None
+    if (folder / FLAGS_FILE).exists():
+        return int(read_flags(folder / FLAGS_FILE)["image_size"])
+    _, card = open_encoder(name)
+    return card["image_size"]
 
 
 def _from_keras_file(path):

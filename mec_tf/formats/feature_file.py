@@ -34,9 +34,9 @@ def save(path, features, names, class_names):
     """Writes features, one row per image.
 
     `.npz` holds `features` float32 `[n, d]`, `names`, `labels` (-1 where there
-    are none) and `class_names`; `.parquet` the columns `name`, `label`,
-    `class` and `features`; `.npy` the features alone, and a table with the
-    same name and the suffix `.csv` the rest.
+    are none) and `class_names`; `.parquet` the columns `name`, `class` and
+    `features`; `.npy` the features alone, and a table with the same name and
+    the suffix `.csv` names and classes.
 
     Args:
         path: Ends in one of `SUFFIXES`.
@@ -46,16 +46,15 @@ def save(path, features, names, class_names):
     """
     path = Path(path)
     labels = features.labels
-    classes = [
-        class_names[label] if class_names and label >= 0 else ""
-        for label in labels
-    ]
+    classes = [_class_text(label, class_names) for label in labels]
     if path.suffix == ".npy":
-        with replaced_file(path.with_suffix(".csv")) as partial:
-            with open(partial, "w", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(["name", "label", "class"])
-                table.writerows(zip(names, labels, classes, strict=True))
+        with (
+            replaced_file(path.with_suffix(".csv")) as partial,
+            open(partial, "w", newline="") as file,
+        ):
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["name", "class"])
+            table.writerows(zip(names, classes, strict=True))
     with replaced_file(path) as partial, open(partial, "wb") as file:
         if path.suffix == ".npy":
             np.save(file, features.values)
@@ -71,6 +70,13 @@ def save(path, features, names, class_names):
             parquet.write_table(_table(features, names, classes), file)
 
 
+def _class_text(label, class_names):
+    """A class, several separated by semicolons, or nothing."""
+    if np.ndim(label):
+        return ";".join(class_names[k] for k in np.flatnonzero(label == 1))
+    return class_names[label] if class_names and label >= 0 else ""
+
+
 def _table(features, names, classes):
     n, d = features.values.shape
     rows = pyarrow.FixedSizeListArray.from_arrays(
@@ -79,7 +85,6 @@ def _table(features, names, classes):
     return pyarrow.table(
         {
             "name": list(names),
-            "label": features.labels,
             "class": classes,
             "features": rows,
         }
