@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from mec_tf.evaluations import metrics
 
@@ -37,39 +38,35 @@ def run(bank, test, *, class_names, validation, metric, penalties=45):
         Dict: the scores of `metrics`; `penalty`; and `validation`, a dict from
         each penalty tried to its score.
     """
-    # The intercept is free, so that moving the features changes nothing but
-    # the speed; in float32 L-BFGS stalls before it converges.
+    # The intercept is free and the penalty scales with the square, so that
+    # standardising all features alike changes nothing but the speed.
     mean = np.mean(bank.values, axis=0, dtype=np.float64)
+    scale = np.std(bank.values - mean) or 1.0
+
+    def prepared(values, dtype):
+        return ((values - mean) / scale).astype(dtype)
+
     tried = {}
-    fitted = _fit_path(
-        bank.values[~validation] - mean,
-        bank.labels[~validation],
-        class_names,
-        np.geomspace(STRONGEST, WEAKEST, penalties),
-    )
-    held_out = bank.values[validation] - mean
-    for penalty, classifier in fitted:
-        scores = score(
-            classifier.decide(held_out), bank.labels[validation], class_names
-        )
-        tried[float(penalty)] = scores[metric]
+    search = Classifier(bank.labels, class_names, **_SEARCH)
+    fitted_to = prepared(bank.values[~validation], np.float32)
+    held_out = prepared(bank.values[validation], np.float32)
+    for penalty in np.geomspace(STRONGEST, WEAKEST, penalties):
+        # Each fit starts from the one before.
+        search.fit(fitted_to, bank.labels[~validation], penalty / scale**2)
+        decisions = search.decide(held_out)
+        found = score(decisions, bank.labels[validation], class_names)
+        tried[float(penalty)] = found[metric]
     best = max(tried, key=tried.get)  # the strongest of equals
+    # In float32 L-BFGS stalls before it converges.
     final = Classifier(bank.labels, class_names, **_FINAL)
-    final.fit(bank.values - mean, bank.labels, best)
+    final.fit(prepared(bank.values, np.float64), bank.labels, best / scale**2)
+    decisions = final.decide(prepared(test.values, np.float64))
     return {
-        **score(final.decide(test.values - mean), test.labels, class_names),
+        **score(decisions, test.labels, class_names),
         "penalty": best,
         "converged": final.converged,
         "validation": tried,
     }
-
-
-def _fit_path(values, labels, class_names, penalties):
-    """(penalty, classifier) for each; every fit starts from the one before."""
-    classifier = Classifier(labels, class_names, **_SEARCH)
-    for penalty in penalties:
-        classifier.fit(values, labels, penalty)
-        yield penalty, classifier
 
 
 def score(decisions, labels, class_names):
@@ -79,6 +76,16 @@ def score(decisions, labels, class_names):
     return metrics.accuracies(
         metrics.ranks(decisions, labels), labels, class_names
     )
+
+
+def _threads(values, classes):
+    """Gives BLAS one thread where products are small.
+
+    Its threads wait for each other thousands of times per fit: on 2 busy cores
+    6,400 x 128 features took 11 s instead of 0.3 s.
+    """
+    small = values.size * classes < 2e9
+    return threadpool_limits(1 if small else None, user_api="blas")
 
 
 class Classifier:
@@ -109,7 +116,7 @@ class Classifier:
                 targets = labels[rows, column]
                 if targets.min() == targets.max():
                     continue  # nothing to tell apart
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _threads(values, self.classes):
                 # Told by `converged`.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 part.fit(values[rows], targets)
