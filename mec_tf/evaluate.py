@@ -121,7 +121,8 @@ def make_task(options, metric):
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
-    labelled.check(splits.bank, splits.test)
+    if splits.bank is splits.pretrain:  # not where one was held out of it
+        labelled.check(splits.bank, splits.test)
     multi_label = splits.bank.multi_label
     metric = metric or ("map11" if multi_label else "top1")
     if multi_label != (metric == "map11"):

@@ -8,28 +8,25 @@ import numpy as np
 
 
 def check(train, test):
-    """Makes sure that labels mean the same in both.
+    """Makes sure that splits that were given apart have the same classes.
 
     Args:
       train: labelled `Source`.
       test: labelled `Source`.
 
     Raises:
-      ValueError: where the classes differ.
+      ValueError: where classes differ; of folders, those that have images.
     """
-    ours, theirs = set(train.class_names), set(test.class_names)
-    used = [
-        source.class_names if source.multi_label else _classes_used(source)
-        for source in (train, test)
+    classes = [
+        set(_classes_used(one) if one.file_names else one.class_names)
+        for one in (train, test)
     ]
-    unseen = sorted(set(used[1]) - set(used[0]))
-    if ours != theirs or unseen:
-        differing = sorted(ours ^ theirs) or unseen
+    if classes[0] != classes[1]:
         raise ValueError(
-            f"the splits differ in their classes: {len(used[0])} in "
-            f"{train.description}, {len(used[1])} in {test.description}; "
-            f"{_some(differing)} only in one of them. Give both the same "
-            "classes: a subfolder of the same name in each split"
+            f"the splits differ in their classes: {len(classes[0])} in "
+            f"{train.description}, {len(classes[1])} in {test.description}; "
+            f"{_some(sorted(classes[0] ^ classes[1]))} only in one of them. "
+            "Give both the same classes: subfolders of the same names"
         )
 
 
