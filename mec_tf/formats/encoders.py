@@ -1,5 +1,6 @@
 """Encoders by name: an export, a run, or a baseline that nobody trained."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -19,6 +20,10 @@ PIXELS = "pixels"
 RANDOM = "random:"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_NOTHING = (
+    "--encoder={name} is no folder; give the folder of an export, a .keras"
+    " file, a workdir, random:BACKBONE or pixels"
+)
 
 
 def open_encoder(name):
@@ -76,13 +81,10 @@ def open_model(name):
     if (path / FLAGS_FILE).exists():
         return _from_workdir(path)
     if path.is_dir():
-        _, card = saved_model.load(path)
+        card = _card(path)
         encoder = _from_keras_file(path / saved_model.KERAS_FILE)
         return encoder, card | {"checksum": _of_files(path)}
-    raise ValueError(
-        f"--encoder={name} is no folder; give the folder of an export, a"
-        " .keras file, a workdir, random:BACKBONE or pixels"
-    )
+    raise ValueError(_NOTHING.format(name=name))
 
 
 def require_weights(name):
@@ -109,8 +111,16 @@ def trained_at(name):
         return None
     if (folder / FLAGS_FILE).exists():
         return int(read_flags(folder / FLAGS_FILE)["image_size"])
-    _, card = open_encoder(name)
-    return card["image_size"]
+    if not folder.is_dir():
+        raise ValueError(_NOTHING.format(name=name))
+    return _card(folder)["image_size"]
+
+
+def _card(folder):
+    path = folder / saved_model.CARD
+    if not path.exists():
+        saved_model.load(folder)  # says what an export is
+    return json.loads(path.read_text())
 
 
 def _from_keras_file(path):

@@ -123,9 +123,10 @@ def test_the_validation_part_chooses(digits):
 
 def tiny_encoder(seed=0):
     keras.utils.set_random_seed(seed)
-    return build_encoder(
-        build_backbone("resnet_tiny"), mean=(0.3,) * 3, std=(0.4,) * 3
-    )
+    with ONE.scope():
+        return build_encoder(
+            build_backbone("resnet_tiny"), mean=(0.3,) * 3, std=(0.4,) * 3
+        )
 
 
 class Leaves(keras.callbacks.Callback):
