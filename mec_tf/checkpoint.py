@@ -59,8 +59,11 @@ class Checkpoints:
             for path in self.folder.glob("step-*")
         )
 
-    def restore(self):
+    def restore(self, *, partial=False):
         """Restores the newest intact checkpoint.
+
+        Args:
+            partial: Whether the checkpoint may hold more than the state.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -75,7 +78,7 @@ class Checkpoints:
             path = self._path(step)
             fault = find_fault(path)
             if fault is None:
-                self._read(path)
+                self._read(path, partial)
                 return step, warnings
             warnings.append(f"checkpoint {path} is damaged ({fault}): not used")
         if warnings:
@@ -88,10 +91,13 @@ class Checkpoints:
     def _path(self, step):
         return self.folder / f"step-{step:08d}"
 
-    def _read(self, path):
+    def _read(self, path, partial):
         try:
             status = self.state.read(str(path / "state"))
-            status.assert_consumed()
+            if partial:
+                status.expect_partial().assert_existing_objects_matched()
+            else:
+                status.assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"checkpoint {path} is of another model than the flags say"
@@ -109,20 +115,21 @@ def find_fault(path):
     for name, checksum in expected.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _sha256(path / name) != checksum:
+        if sha256(path / name) != checksum:
             return f"{name} does not match its checksum"
     return None
 
 
 def _checksums(folder):
     return {
-        file.name: _sha256(file)
+        file.name: sha256(file)
         for file in sorted(folder.iterdir())
         if file.name != MANIFEST
     }
 
 
-def _sha256(path):
+def sha256(path):
+    """SHA-256 of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

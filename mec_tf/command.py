@@ -8,9 +8,11 @@ SIGTERM): the same command goes on.
 import sys
 import traceback
 
+import keras
+import tensorflow as tf
 from absl import app, logging
 
-from mec_tf import config
+from mec_tf import config, distribute
 
 FLAGS = config.FLAGS
 
@@ -37,6 +39,22 @@ def run(main):
             sys.exit(f"mec_tf: {' '.join(str(error).split())}")
 
     app.run(guarded, flags_parser=config.parse)
+
+
+def prepare_devices():
+    """Applies the flags that must come before anything is computed.
+
+    Returns:
+        The `tf.distribute.Strategy` of the flags of `config.device`.
+    """
+    if FLAGS.logical_cpus > 1:
+        distribute.split_cpu(FLAGS.logical_cpus)
+    if FLAGS.deterministic is None:
+        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(FLAGS.seed)
+    return distribute.get_strategy(FLAGS.strategy)
 
 
 def say(line):

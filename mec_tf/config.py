@@ -275,14 +275,30 @@ def device(strategies):
     )
 
 
-def running():
-    """Flags that say what a run keeps and when it looks at itself."""
+def keeping():
+    """Flags that say where a run is kept so that it can be interrupted."""
     flags.DEFINE_string(
         "workdir",
         None,
         "Folder of the run. Default: runs/<flagfile's name>. Reports take"
         " several, comma-separated.",
     )
+    flags.DEFINE_float(
+        "checkpoint_minutes",
+        15,
+        "Minutes between checkpoints inside an epoch.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "overwrite",
+        False,
+        "Start anew: removes the workdir and, when training, the export.",
+    )
+
+
+def running():
+    """Flags that say what a run keeps and when it looks at itself."""
+    keeping()
     flags.DEFINE_string(
         "export_dir",
         None,
@@ -293,12 +309,6 @@ def running():
         1,
         "Epochs between looks at the representation: RankMe, and kNN accuracy"
         " where there are labels; 0: never.",
-        lower_bound=0,
-    )
-    flags.DEFINE_float(
-        "checkpoint_minutes",
-        15,
-        "Minutes between checkpoints inside an epoch.",
         lower_bound=0,
     )
     flags.DEFINE_bool(
@@ -313,34 +323,210 @@ def running():
         "Print what the flags amount to, take one step on at most 4 images per"
         " device, leave nothing behind.",
     )
-    flags.DEFINE_bool(
-        "overwrite", False, "Start anew: removes the workdir and the export."
-    )
 
 
-def evaluation():
-    """Flags that say what is scored, and how."""
-    flags.DEFINE_list(
+def evaluation(protocols, suites):
+    """Flags that say what is scored, and by which protocol."""
+    flags.DEFINE_multi_string(
         "encoder",
         None,
-        "What to score, comma-separated: folders of exports, random:BACKBONE"
-        " (untrained), pixels (the image itself).",
+        "What to score; repeated, or several comma-separated: folders of"
+        " exports, .keras files, workdirs, random:BACKBONE (untrained), pixels"
+        " (the image itself).",
         required=True,
     )
     flags.DEFINE_enum(
-        "protocol", "knn", ["knn"], "knn: weighted k-nearest-neighbours."
+        "protocol",
+        "knn",
+        protocols,
+        "knn: weighted k-nearest-neighbours. linear: a linear head on frozen"
+        " features. logistic: L-BFGS on frozen features. finetune: all weights"
+        " learn. transfer: the sets of --suite. features: write them to"
+        " --output.",
     )
+    flags.DEFINE_enum("suite", "paper", suites, "Sets to transfer to.")
+    flags.DEFINE_list(
+        "sets", None, "Some of the suite's sets, by name. Default: all."
+    )
+    flags.DEFINE_enum(
+        "transfer_by",
+        "linear",
+        ["linear", "logistic", "finetune"],
+        "Protocol that --protocol=transfer applies to each set.",
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "JSON file for the scores. Default: scores.json in the workdir, where"
+        " there is one. features: the .npy, .npz or .parquet file.",
+    )
+    flags.DEFINE_string(
+        "feature_cache",
+        None,
+        "Folder that keeps features for the next time, under a checksum of"
+        " encoder and images; and out of memory, however many there are.",
+    )
+    flags.DEFINE_enum(
+        "metric",
+        None,
+        ["top1", "mean_per_class", "map11"],
+        "What the score is, and what chooses rates and penalties. Default:"
+        " top1; map11 (VOC2007's) where images are of several classes.",
+    )
+
+
+def labelled_part():
+    """Flags that say which labels may be used."""
+    flags.DEFINE_float(
+        "label_fraction",
+        1.0,
+        "Share of each class's training labels that is used, in (0, 1]; at"
+        " least one image of each.",
+        lower_bound=0,
+        upper_bound=1,
+    )
+    _positive("label_fraction")
+    flags.DEFINE_string(
+        "split_file",
+        None,
+        "File that lists the labelled training images by name, one per line,"
+        " such as SimCLR's 1 % and 10 % of ImageNet.",
+    )
+    flags.DEFINE_float(
+        "validation_fraction",
+        None,
+        "Share of each class's training images, in [0, 0.9], that chooses the"
+        " penalty (logistic; default 0.2) or the rate (linear; default 0: the"
+        " test images choose, as usual on ImageNet).",
+        lower_bound=0,
+        upper_bound=0.9,
+    )
+
+
+def crops():
+    """Flags that say how images are cropped when they are scored."""
+    flags.DEFINE_enum(
+        "test_resize",
+        "short",
+        ["short", "square"],
+        "How test images are resized before the centre crop. short: the short"
+        " side, as the MEC authors' code; square: both, as the paper.",
+    )
+    flags.DEFINE_float(
+        "crop_fraction",
+        None,
+        "Side of the centre crop, share of the resized image's, in (0, 1]."
+        " Default: 0.875 (224 of 256) from 160 pixels up, else 1.",
+        lower_bound=0.01,
+        upper_bound=1,
+    )
+    flags.DEFINE_enum(
+        "interpolation",
+        "bicubic",
+        ["bicubic", "bilinear"],
+        "How images are resampled; the MEC authors' code: bilinear.",
+    )
+    flags.DEFINE_list(
+        "crop_area",
+        ["0.08", "1"],
+        "Least,greatest area of the crop that linear and finetune train on,"
+        " share of the image's.",
+    )
+    flags.register_validator(
+        "crop_area",
+        lambda texts: len(texts) == 2 and _are_numbers(texts),
+        message="--crop_area must be two numbers",
+    )
+    flags.DEFINE_float(
+        "flip",
+        0.5,
+        "Probability that linear and finetune flip a training image.",
+        lower_bound=0,
+        upper_bound=1,
+    )
+
+
+def neighbours(metrics):
+    """Flags of kNN."""
     flags.DEFINE_integer("knn_k", 20, "Neighbours that vote.", lower_bound=1)
-    flags.DEFINE_float("knn_temperature", 0.07, "Of the votes, above 0.")
+    flags.DEFINE_float(
+        "knn_temperature",
+        0.07,
+        "Of the votes, above 0; inf: all weigh the same.",
+    )
     _positive("knn_temperature")
+    flags.DEFINE_enum(
+        "knn_metric",
+        "cosine",
+        metrics,
+        "cosine: votes exp(s / temperature). euclidean: exp(-d^2 / (2"
+        " temperature)).",
+    )
     flags.DEFINE_integer(
         "labels_per_class",
         0,
-        "Also score 1-NN with this many labelled references per class, the mean"
-        " of 20 draws; 0: do not.",
+        "knn: also score 1-NN with this many labelled references per class, the"
+        " mean of 20 draws; 0: do not.",
         lower_bound=0,
     )
-    flags.DEFINE_string("output", None, "JSON file for the scores.")
+
+
+def classifiers():
+    """Flags of the protocols that fit a classifier."""
+    flags.DEFINE_integer(
+        "penalties",
+        45,
+        "logistic: penalties to try, log-spaced in [1e-6, 1e5].",
+        lower_bound=2,
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "Images per step, over all devices. Default: 4096 (linear), 1024"
+        " (finetune); a smaller set is one batch.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "epochs",
+        None,
+        "Passes over the labelled images. Default: 100 (linear), 50"
+        " (finetune).",
+        lower_bound=1,
+    )
+    flags.DEFINE_float(
+        "base_lr",
+        0.05,
+        "finetune: peak rate per 256 images; it falls to 0 by a cosine.",
+        lower_bound=0,
+    )
+    flags.DEFINE_list(
+        "head_lr",
+        None,
+        "Peak rate of the head per 256 images. linear: several train side by"
+        " side and the best counts (default 0.03,0.1,0.3,1,3). finetune: one"
+        " (default: --base_lr).",
+    )
+    flags.register_validator(
+        "head_lr",
+        lambda texts: not texts or _all_positive(texts),
+        message="--head_lr must be numbers above 0, comma-separated",
+    )
+    flags.DEFINE_float(
+        "weight_decay", 0.0, "Coupled (L2) weight decay.", lower_bound=0
+    )
+    flags.DEFINE_bool(
+        "feature_norm",
+        False,
+        "linear: standardise features by a batch norm without affine (epsilon"
+        " 1e-6), as the MEC authors' code.",
+    )
+
+
+def _all_positive(texts):
+    try:
+        return all(float(text) > 0 for text in texts)
+    except ValueError:
+        return False
 
 
 def resolved():

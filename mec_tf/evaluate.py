@@ -5,90 +5,433 @@ python -m mec_tf.evaluate --protocol=knn --encoder=exports/digits \
 """
 
 import json
+import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
+import numpy as np
 
-from mec_tf import command, config
+from mec_tf import command, config, distribute, workdir
 from mec_tf.command import say
-from mec_tf.data import pipeline, sources
-from mec_tf.evaluations import features, knn
+from mec_tf.data import labelled, sources
+from mec_tf.data.sources import Source, checksum
+from mec_tf.evaluations import finetune, knn, linear, logistic
+from mec_tf.evaluations.feature_cache import features_of
+from mec_tf.evaluations.suites import SUITES
+from mec_tf.evaluations.supervised import Recipe
 from mec_tf.files import replaced_file
-from mec_tf.formats.encoders import open_encoder
+from mec_tf.formats import encoders, feature_file
+from mec_tf.monitors.divergence import Divergence
+from mec_tf.monitors.progress import Progress
+from mec_tf.monitors.saver import Saver
+
+DEFAULT_HEAD_LRS = ("0.03", "0.1", "0.3", "1", "3")
+PROTOCOLS = ("knn", "linear", "logistic", "finetune", "transfer", "features")
 
 FLAGS = config.FLAGS
 config.data(image_size=None)
 config.seed()
-config.evaluation()
+config.device(distribute.STRATEGIES)
+config.evaluation(PROTOCOLS, list(SUITES))
+config.labelled_part()
+config.crops()
+config.neighbours(knn.METRICS)
+config.classifiers()
+config.keeping()
+
+
+class Subject(NamedTuple):
+    """An encoder that is scored.
+
+    Attributes:
+        name: As `--encoder` has it.
+        image_size: Side of the images that it sees, pixels.
+    """
+
+    name: str
+    image_size: int
+
+
+class Task(NamedTuple):
+    """What an encoder is scored on.
+
+    Attributes:
+        train: Labelled `Source`.
+        test: Labelled `Source`.
+        metric: Name of the score.
+    """
+
+    train: Source
+    test: Source
+    metric: str
 
 
 def main():
     """Scores every encoder on the same images, prints one table."""
-    splits = sources.load(**config.source_options())
+    started = time.monotonic()
+    flagfile = config.flagfile_name(sys.argv)
+    if flagfile and not FLAGS.workdir:
+        FLAGS.workdir = f"runs/{flagfile}"
+    names = [name for text in FLAGS.encoder for name in text.split(",")]
+    strategy = command.prepare_devices()
+    by = FLAGS.transfer_by if FLAGS.protocol == "transfer" else FLAGS.protocol
+    if by == "finetune":
+        for name in names:
+            encoders.require_weights(name)
+    subjects = make_subjects(names)
+    if FLAGS.workdir and by in ("linear", "finetune"):
+        workdir.claim(
+            Path(FLAGS.workdir),
+            config.resolved(),
+            overwrite=FLAGS.overwrite,
+            ignored=("strategy", "logical_cpus", "output"),
+        )
+
+    if FLAGS.protocol == "features":
+        result = {"results": write_features(subjects)}
+    elif FLAGS.protocol == "transfer":
+        result = transfer(subjects, by, strategy)
+    else:
+        task = make_task(config.source_options(), FLAGS.metric)
+        rows = [score(one, task, by, strategy) for one in subjects]
+        say(f"trained or referenced on: {task.train.description}")
+        say(f"scored on: {task.test.description}")
+        print_table(rows)
+        result = {
+            "train": task.train.description,
+            "test": task.test.description,
+            "metric": task.metric,
+            "results": rows,
+        }
+        if "top1" in rows[0]:
+            result["top1"] = rows[0]["top1"]
+    write_json(result, seconds=round(time.monotonic() - started, 1))
+
+
+# --- what is scored ----------------------------------------------------------
+
+
+def make_task(options, metric):
+    """Loads the labelled images that the flags leave."""
+    splits = sources.load(**options)
     if splits.bank is None or splits.test is None:
         raise ValueError(
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
-    keras.utils.set_random_seed(FLAGS.seed)
-    encoders = [(name, *open_encoder(name)) for name in FLAGS.encoder]
-    sizes = [card["image_size"] for _, _, card in encoders if card]
-    if not (FLAGS.image_size or sizes):
+    if splits.bank is splits.pretrain:  # not where one was held out of it
+        labelled.check(splits.bank, splits.test)
+    multi_label = splits.bank.multi_label
+    metric = metric or ("map11" if multi_label else "top1")
+    if multi_label != (metric == "map11"):
+        raise ValueError(
+            f"--metric={metric}: an image of {splits.bank.description} is of"
+            f" {'several classes' if multi_label else 'one class'}; leave the"
+            " metric out"
+        )
+    train = splits.bank
+    if FLAGS.split_file:
+        train = labelled.listed(train, FLAGS.split_file)
+    train = labelled.fraction(train, FLAGS.label_fraction, seed=FLAGS.seed)
+    return Task(train, splits.test, metric)
+
+
+def make_subjects(names):
+    """Each encoder with the flag's image size, or that of its training."""
+    sizes = [encoders.trained_at(name) for name in names]
+    first = next(filter(None, sizes), None)
+    if not (FLAGS.image_size or first):
         raise ValueError("baselines alone have no image size: --image_size=224")
-    rows = []
-    for name, encode, card in encoders:
-        started = time.monotonic()
-        bank, test = (
-            features.extract(
-                encode,
-                pipeline.evaluation_batches(
-                    source,
-                    image_size=FLAGS.image_size
-                    or card.get("image_size", sizes[0]),
-                    batch_size=256,
-                ),
-            )
-            for source in (splits.bank, splits.test)
+    return [
+        Subject(name, FLAGS.image_size or size or first)
+        for name, size in zip(names, sizes, strict=True)
+    ]
+
+
+def transfer(subjects, by, strategy):
+    """Scores every encoder on every set of the suite."""
+    chosen = {
+        one.name: one
+        for one in SUITES[FLAGS.suite]
+        if not FLAGS.sets or one.name in FLAGS.sets
+    }
+    unknown = set(FLAGS.sets or ()) - set(chosen)
+    if unknown:
+        raise ValueError(
+            f"--sets={','.join(sorted(unknown))} is not in the suite; choose of"
+            f" {', '.join(one.name for one in SUITES[FLAGS.suite])}"
         )
-        scores = knn.run(
-            bank,
-            test,
-            k=FLAGS.knn_k,
-            temperature=FLAGS.knn_temperature,
-            labels_per_class=FLAGS.labels_per_class,
-            seed=FLAGS.seed,
-        )
-        seconds = round(time.monotonic() - started, 1)
-        rows.append({"encoder": name, **scores, "seconds": seconds})
-    say(f"references: {splits.bank.description}")
-    say(f"queries: {splits.test.description}")
-    print_table(rows)
-    if FLAGS.output:
-        result = {
-            "protocol": FLAGS.protocol,
-            "references": splits.bank.description,
-            "queries": splits.test.description,
-            "flags": config.resolved(),
-            "top1": rows[0]["top1"],
-            "results": rows,
+    tasks, missing = {}, []
+    for name, one in chosen.items():
+        options = config.source_options() | {
+            "dataset": one.dataset,
+            "train_split": one.train_split,
+            "test_split": one.test_split,
         }
-        with replaced_file(Path(FLAGS.output)) as partial:
-            partial.write_text(json.dumps(result, indent=2) + "\n")
+        try:
+            tasks[name] = make_task(options, one.metric)
+        except ValueError as error:
+            missing.append(f"{name}: {error}")
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(chosen)} sets cannot be scored on; "
+            + " | ".join(missing)
+        )
+    for name, one in chosen.items():
+        sizes = (tasks[name].train.size, tasks[name].test.size)
+        if sizes != one.images:
+            say(
+                f"{name}: {sizes[0]:,} + {sizes[1]:,} images; in the literature"
+                f" {one.images[0]:,} + {one.images[1]:,}"
+            )
+    rows, results = [], []
+    for subject in subjects:
+        found = {
+            name: score(subject, task, by, strategy)
+            for name, task in tasks.items()
+        }
+        shares = {
+            f"{name} ({tasks[name].metric})": scores[tasks[name].metric]
+            for name, scores in found.items()
+        }
+        mean = float(np.mean(list(shares.values())))
+        rows.append({"encoder": subject.name, **shares, "mean": mean})
+        results += [{"set": name, **row} for name, row in found.items()]
+    print_table(rows, shares={"mean", *shares})
+    return {"suite": FLAGS.suite, "by": by, "table": rows, "results": results}
 
 
-def print_table(rows):
+# --- by which protocol -------------------------------------------------------
+
+
+def score(subject, task, protocol, strategy):
+    """Scores one encoder: a row of the table."""
+    started = time.monotonic()
+    # The same untrained weights wherever in the list they stand.
+    keras.utils.set_random_seed(FLAGS.seed)
+    scores = {
+        "knn": by_knn,
+        "linear": by_linear,
+        "logistic": by_logistic,
+        "finetune": by_finetune,
+    }[protocol](subject, task, strategy)
+    seconds = round(time.monotonic() - started, 1)
+    return {"encoder": subject.name, **scores, "seconds": seconds}
+
+
+def by_knn(subject, task, strategy):
+    """Nearest neighbours of frozen features."""
+    bank, test = features(subject, task.train, task.test)
+    return knn.run(
+        bank,
+        test,
+        k=FLAGS.knn_k,
+        temperature=FLAGS.knn_temperature,
+        metric=FLAGS.knn_metric,
+        labels_per_class=FLAGS.labels_per_class,
+        seed=FLAGS.seed,
+    )
+
+
+def by_logistic(subject, task, strategy):
+    """Logistic regression on frozen features."""
+    bank, test = features(subject, task.train, task.test)
+    _, held_out = held_out_part(task.train, default=0.2)
+    return logistic.run(
+        bank,
+        test,
+        class_names=task.train.class_names,
+        validation=np.isin(bank.index, held_out),
+        metric=task.metric,
+        penalties=FLAGS.penalties,
+    )
+
+
+def by_linear(subject, task, strategy):
+    """A linear head on frozen features, trained on crops."""
+    with strategy.scope():
+        encode, card = encoders.open_encoder(subject.name)
+    train, validation = task.train, None
+    kept, held_out = held_out_part(train, default=0)
+    if held_out.size:
+        train = task.train.part(kept, "all but the validation part")
+        validation = task.train.part(held_out, "the validation part")
+    return linear.run(
+        encode,
+        train,
+        task.test,
+        recipe=recipe(subject, batch_size=4096, epochs=100),
+        head_lrs=[float(text) for text in FLAGS.head_lr or DEFAULT_HEAD_LRS],
+        feature_norm=FLAGS.feature_norm,
+        metric=task.metric,
+        validation=validation,
+        strategy=strategy,
+        keep=place(card, train),
+        watch=watch,
+    )
+
+
+def by_finetune(subject, task, strategy):
+    """All weights learn."""
+    with strategy.scope():
+        encoder, card = encoders.open_model(subject.name)
+    if FLAGS.head_lr and len(FLAGS.head_lr) > 1:
+        raise ValueError(
+            f"--head_lr={','.join(FLAGS.head_lr)}: fine-tuning has one head;"
+            " give one rate"
+        )
+    return finetune.run(
+        encoder,
+        task.train,
+        task.test,
+        recipe=recipe(subject, batch_size=1024, epochs=50),
+        base_lr=FLAGS.base_lr,
+        head_lr=float(FLAGS.head_lr[0]) if FLAGS.head_lr else None,
+        strategy=strategy,
+        keep=place(card, task.train),
+        watch=watch,
+    )
+
+
+def write_features(subjects):
+    """Writes the features of all images of the (pre)training split."""
+    if len(subjects) > 1 or not FLAGS.output:
+        raise ValueError(
+            "--protocol=features takes one --encoder and an --output that ends"
+            f" in one of {', '.join(feature_file.SUFFIXES)}"
+        )
+    feature_file.check(FLAGS.output)
+    source = sources.load(**config.source_options()).pretrain
+    (found,) = features(subjects[0], source)
+    images = source.names or [str(k) for k in range(source.size)]
+    feature_file.save(
+        FLAGS.output,
+        found,
+        [images[k] for k in found.index],
+        source.class_names,
+    )
+    n, d = found.values.shape
+    print(f"{n:,} features of {d} numbers: {FLAGS.output}")
+    return [{"encoder": subjects[0].name, "images": n, "feature_dim": d}]
+
+
+# --- what they share ---------------------------------------------------------
+
+
+def features(subject, *parts):
+    """Frozen features of each source."""
+    encode, card = encoders.open_encoder(subject.name)
+    return [
+        features_of(
+            source,
+            encode,
+            encoder=card["checksum"],
+            folder=FLAGS.feature_cache,
+            batch_size=256,
+            image_size=subject.image_size,
+            crop_fraction=FLAGS.crop_fraction,
+            interpolation=FLAGS.interpolation,
+            resize=FLAGS.test_resize,
+        )
+        for source in parts
+    ]
+
+
+def held_out_part(source, *, default):
+    """(indices kept, indices held out) of the labelled images."""
+    share = FLAGS.validation_fraction
+    share = default if share is None else share
+    if not share:
+        return np.arange(source.size), np.array([], np.int64)
+    return labelled.hold_out(source, share, seed=FLAGS.seed)
+
+
+def recipe(subject, *, batch_size, epochs):
+    """How heads are trained: the flags, else the protocol's numbers."""
+    return Recipe(
+        batch_size=FLAGS.batch_size or batch_size,
+        epochs=FLAGS.epochs or epochs,
+        weight_decay=FLAGS.weight_decay,
+        image_size=subject.image_size,
+        crop_area=tuple(float(text) for text in FLAGS.crop_area),
+        flip=FLAGS.flip,
+        interpolation=FLAGS.interpolation,
+        resize=FLAGS.test_resize,
+        crop_fraction=FLAGS.crop_fraction,
+        seed=FLAGS.seed,
+    )
+
+
+def place(card, source):
+    """Folder of checkpoints: another one if encoder or images change."""
+    if not FLAGS.workdir:
+        return None
+    key = checksum(card["checksum"], source.identify())[:16]
+    return Path(FLAGS.workdir) / "checkpoints" / key
+
+
+def watch(model, passes, checkpoints, first_step):
+    """What watches the training of heads."""
+    if first_step:
+        say(f"going on from step {first_step} of {passes.total_steps}")
+    callbacks = [
+        Divergence(remedy="lower --base_lr or --head_lr"),
+        Progress(passes),
+    ]
+    if checkpoints is not None:
+        saver = Saver(
+            checkpoints,
+            passes,
+            minutes=FLAGS.checkpoint_minutes,
+            each_epoch=False,
+        )
+        saver.keep_means(model)
+        saver.catch_signals()
+        callbacks.append(saver)
+    return callbacks
+
+
+# --- what is told ------------------------------------------------------------
+
+
+def print_table(rows, shares=("mean_per_class", "map11")):
     """Prints dicts of equal keys as a table; shares in per cent."""
-    cells = [list(rows[0])] + [
-        [_shown(*i) for i in row.items()] for row in rows
+
+    def shown(name, value):
+        if name.startswith("top") or name in shares:
+            return f"{100 * value:.1f} %"
+        return f"{value:.3g}" if name in ("penalty", "base_lr") else str(value)
+
+    columns = [
+        name for name, value in rows[0].items() if not isinstance(value, dict)
+    ]
+    cells = [columns] + [
+        [shown(name, row[name]) for name in columns] for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)))
 
 
-def _shown(name, value):
-    return f"{100 * value:.1f} %" if name.startswith("top") else str(value)
+def write_json(result, *, seconds):
+    """Writes the scores and how they came about, where they are wanted."""
+    path = FLAGS.output and Path(FLAGS.output)
+    if FLAGS.protocol == "features":
+        path = path.with_suffix(".json")
+    elif path is None and FLAGS.workdir and Path(FLAGS.workdir).is_dir():
+        path = Path(FLAGS.workdir) / "scores.json"
+    if path is None:
+        return
+    result = {
+        "protocol": FLAGS.protocol,
+        "flags": config.resolved(),
+        "seconds": seconds,
+        **result,
+    }
+    with replaced_file(path) as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

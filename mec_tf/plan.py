@@ -119,6 +119,48 @@ def table(plan):
     ]
 
 
+class Passes(NamedTuple):
+    """A supervised run in numbers: so many passes over labelled images.
+
+    Attributes:
+        m: Images per step, over all devices.
+        steps_per_epoch: Whole batches in the images.
+        total_steps: Steps of the run.
+    """
+
+    m: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @property
+    def epochs(self):
+        """Passes over the images."""
+        return self.total_steps // self.steps_per_epoch
+
+
+def make_passes(images, *, batch_size, epochs, replicas=1):
+    """Works a supervised run out; a batch larger than the set is cut to it.
+
+    Args:
+        images: Labelled images there are.
+        batch_size: Images per step that were asked for.
+        epochs: Passes over the images.
+        replicas: What the batch must be a multiple of.
+
+    Raises:
+        ValueError: If a batch cannot be shared by the replicas.
+    """
+    m = min(batch_size, images)
+    m -= m % replicas
+    if m == 0:
+        raise ValueError(
+            f"{images} images and --batch_size={batch_size} give {replicas}"
+            " replicas none each; use fewer replicas"
+        )
+    steps = images // m
+    return Passes(m, steps, epochs * steps)
+
+
 class Segment(NamedTuple):
     """Steps that one call of `Model.fit` takes: epochs of one length."""
 

@@ -3,20 +3,18 @@
 python -m mec_tf.train --flagfile=flags/digits.cfg
 """
 
-import contextlib
 import functools
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
-from mec_tf.data import pipeline, sources
+from mec_tf.data import bad_images, pipeline, sources
 from mec_tf.formats import saved_model
 from mec_tf.models import SiameseModel, backbones, build_backbone, heads
 from mec_tf.monitors.divergence import Divergence
@@ -51,7 +49,7 @@ def main():
     run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
 
     # --- where it computes ---------------------------------------------------
-    strategy = prepare_devices()
+    strategy = command.prepare_devices()
 
     # --- what it sees --------------------------------------------------------
     splits = sources.load(**config.source_options())
@@ -108,7 +106,7 @@ def main():
     callbacks = build_callbacks(
         model, rates, splits, plan, checkpoints, run, first_step
     )
-    with bad_images_named(splits):
+    with bad_images.named(splits):
         for segment in segments(plan, first_step):
             model.fit(
                 pipeline.training_batches(
@@ -145,18 +143,6 @@ def main():
         f'    features = tf.saved_model.load("{export}")(images)'
         "  # float32 RGB [n, h, w, 3] in [0, 1]"
     )
-
-
-def prepare_devices():
-    """Applies the flags that must come before anything is computed."""
-    if FLAGS.logical_cpus > 1:
-        distribute.split_cpu(FLAGS.logical_cpus)
-    if FLAGS.deterministic is None:
-        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
-    if FLAGS.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(FLAGS.seed)
-    return distribute.get_strategy(FLAGS.strategy)
 
 
 def build_schedules(plan):
@@ -284,18 +270,6 @@ def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
     ]
 
 
-@contextlib.contextmanager
-def bad_images_named(splits):
-    """Turns TensorFlow's error back into the one of a set of bad images."""
-    try:
-        yield
-    except tf.errors.OpError:
-        for source in splits:
-            if source is not None and source.bad is not None:
-                source.bad.reraise()
-        raise
-
-
 def evaluation_sets(splits):
     """References and queries of the monitors; no queries without labels."""
     bank = splits.bank or splits.pretrain
@@ -312,7 +286,7 @@ def evaluation_sets(splits):
         )
 
     references = batches("RankMe and kNN references", bank)
-    if splits.test is None:
+    if splits.test is None or splits.test.multi_label:
         return references, None
     return references, batches("kNN queries", splits.test)
 

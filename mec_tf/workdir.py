@@ -7,14 +7,14 @@ from mec_tf.files import replaced_file
 FLAGS_FILE = "flags.cfg"
 
 
-def claim(workdir, flags, *, export, overwrite, ignored=()):
+def claim(workdir, flags, *, overwrite, export=None, ignored=()):
     """Makes the folder of a run, or takes up one that the same flags made.
 
     Args:
         workdir: `pathlib.Path`.
         flags: Dict of every resolved flag of the run.
-        export: `pathlib.Path` of the encoder that the run will write.
         overwrite: Remove the run that stands there first.
+        export: `pathlib.Path` of the encoder that the run will write, if any.
         ignored: Names of flags that may differ: they say where a run computes,
             not what.
 
@@ -30,7 +30,12 @@ def claim(workdir, flags, *, export, overwrite, ignored=()):
             f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
             " missing); name an empty or a new folder"
         )
-    if export.exists() and not path.exists() and not overwrite:
+    if (
+        export is not None
+        and export.exists()
+        and not path.exists()
+        and not overwrite
+    ):
         raise ValueError(
             f"--export_dir={export} exists and is not of this run; name another"
             " one, or replace it with --overwrite"

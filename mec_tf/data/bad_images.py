@@ -1,8 +1,10 @@
 """The images of a set that turned out not to be readable."""
 
+import contextlib
 import threading
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 # The run ends when more than this part of the images is bad, but not before
@@ -20,6 +22,22 @@ def too_many(bad, seen):
     return seen >= _JUDGED_FROM and bad > _TOLERATED * seen
 
 
+@contextlib.contextmanager
+def named(sources):
+    """Turns TensorFlow's error back into the one of a set of bad images.
+
+    Args:
+      sources: `data.sources.Source`s that are read meanwhile, or None.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        for source in sources:
+            if source is not None and source.bad is not None:
+                source.bad.reraise()
+        raise
+
+
 class BadImages:
     """Remembers bad images, names each once and stops when they are many.
 
@@ -30,7 +48,7 @@ class BadImages:
       reasons: index -> why the image could not be read.
     """
 
-    def __init__(self, size, name, explain):
+    def __init__(self, size, name, explain, named=None):
         """Starts with no bad image known.
 
         Args:
@@ -38,11 +56,13 @@ class BadImages:
           name: function from an index to the image's name.
           explain: function from an index to the reason, called once for each
             bad image.
+          named: names that need no further warning; a set, which grows.
         """
         self.reasons = {}
         self._size = size
         self._name = name
         self._explain = explain
+        self._named = set() if named is None else named
         self._seen = np.zeros(size, bool)
         self._failure = None
         # Several datasets may read one set at the same time.
@@ -59,6 +79,15 @@ class BadImages:
         """
         with self._lock:
             return np.array([self._not_bad(int(k)) for k in requested])
+
+    def part(self, indices):
+        """The same for some of the images, int64 `[k]`, renumbered."""
+        return BadImages(
+            len(indices),
+            name=lambda index: self._name(indices[index]),
+            explain=lambda index: self._explain(indices[index]),
+            named=self._named,
+        )
 
     def note(self, requested, used):
         """Takes in one batch.
@@ -102,6 +131,7 @@ class BadImages:
         self._seen[index] = True
         if index not in self.reasons:
             self.reasons[index] = self._explain(index)
-            logging.warning(
-                "Skipped %s: %s.", self._name(index), self.reasons[index]
-            )
+            name = self._name(index)
+            if name not in self._named:
+                self._named.add(name)
+                logging.warning("Skipped %s: %s.", name, self.reasons[index])

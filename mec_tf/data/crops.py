@@ -149,22 +149,28 @@ def cut(image, box, size, interpolation):
     )
 
 
-def centre_crop(image, *, size, crop_fraction, interpolation):
-    """Resizes the short side to `size / crop_fraction` and cuts the centre.
+def centre_crop(image, *, size, crop_fraction, interpolation, resize="short"):
+    """Resizes an image to `size / crop_fraction` and cuts the centre.
 
     Args:
       image: uint8 `[h, w, 3]`.
       size: side of the result, in pixels.
-      crop_fraction: `size` as a part of the resized short side, in (0, 1].
+      crop_fraction: `size` as a part of the resized side, in (0, 1].
       interpolation: "bicubic" or "bilinear".
+      resize: "short": that side is the short one, as in the MEC authors' code;
+        "square": it is both, which distorts, as the paper words it ("resized
+        to 256 x 256").
 
     Returns:
       uint8 `[size, size, 3]`.
     """
-    short = round(size / crop_fraction)
+    side = round(size / crop_fraction)
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
-    # As torchvision: the long side is cut to whole pixels.
-    resized = tf.floor(short * shape / tf.reduce_min(shape))
+    if resize == "square":
+        resized = tf.fill([2], tf.cast(side, tf.float32))
+    else:
+        # As torchvision: the long side is cut to whole pixels.
+        resized = tf.floor(side * shape / tf.reduce_min(shape))
     begin = tf.round((resized - size) / 2)
     return _resample(image, size, resized / shape, -begin, interpolation)
 

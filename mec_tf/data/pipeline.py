@@ -21,7 +21,15 @@ _PARALLEL_SAMPLES = 2 * os.cpu_count()
 
 
 def training_batches(
-    source, policy, *, batch_size, seed, first_step=0, worker=0, workers=1
+    source,
+    policy,
+    *,
+    batch_size,
+    seed,
+    first_step=0,
+    worker=0,
+    workers=1,
+    labelled=False,
 ):
     """Returns endless batches of views, in a fresh order each epoch.
 
@@ -36,6 +44,8 @@ def training_batches(
       first_step: the step to begin with, as if the ones before had been taken.
       worker: which of the workers this is, in [0, workers).
       workers: how many share each step's batch; divides `batch_size`.
+      labelled: whether batches also carry "label", int64 `[n]` or
+        `[n, classes]`: those of the images that were really read.
 
     Returns:
       A `tf.data.Dataset` of dicts, with n = batch_size / workers: "views", a
@@ -57,6 +67,7 @@ def training_batches(
             f"A batch of {batch_size} images cannot be shared evenly by "
             f"{workers} workers. Make --batch_size a multiple of {workers}."
         )
+    labels = tf.constant(source.labels) if labelled else None
     views = policy.views
     numbers = crops.NUM_DRAWS + photometric.NUM_DRAWS
 
@@ -70,11 +81,14 @@ def training_batches(
         cuts = crops.cut_views(
             pixels, boxes, geometry, views, policy.interpolation
         )
-        return {
+        batch = {
             "views": cuts,
             "draws": tuple(tf.unstack(photometry)),
             "index": index,
-        }, used
+        }
+        if labels is not None:
+            batch["label"] = tf.gather(labels, used)
+        return batch, used
 
     def next_readable(used, index, epoch):
         return (
@@ -207,6 +221,7 @@ def evaluation_batches(
     indices=None,
     crop_fraction=None,
     interpolation="bicubic",
+    resize="short",
 ):
     """Returns a source once, in order, one centre crop per image.
 
@@ -219,11 +234,13 @@ def evaluation_batches(
         side, in (0, 1]; None: 0.875, as usual on ImageNet, from 160 pixels up,
         and 1 for small images, which have no margin to lose.
       interpolation: "bicubic" or "bilinear".
+      resize: "short" or "square", see `crops.centre_crop`.
 
     Returns:
       A `tf.data.Dataset` of {"image": uint8 `[n, s, s, 3]`, "label": int64
-      `[n]` (-1 where there are no labels), "index": int64 `[n]`}. Images that
-      cannot be read are left out, so a batch may hold fewer.
+      `[n]` or `[n, classes]` (-1 where there are no labels), "index": int64
+      `[n]`}. Images that cannot be read are left out, so a batch may hold
+      fewer.
     """
     if crop_fraction is None:
         crop_fraction = 0.875 if image_size >= 160 else 1.0
@@ -241,21 +258,21 @@ def evaluation_batches(
             size=image_size,
             crop_fraction=crop_fraction,
             interpolation=interpolation,
+            resize=resize,
         )
         label = tf.gather(labels, index)
         return {"image": image, "label": label, "index": index}, index
 
     def sample_or_blank(index):
         image = tf.zeros([image_size, image_size, 3], tf.uint8)
-        blank = {"image": image, "label": tf.constant(-1, tf.int64)}
+        label = tf.fill(labels.shape[1:], np.int64(-1))
+        blank = {"image": image, "label": label, "index": index}
         return (
             tf.data.Dataset.from_tensors(index)
             .map(sample)
             .ignore_errors()
             .concatenate(
-                tf.data.Dataset.from_tensors(
-                    ({**blank, "index": index}, tf.constant(-1, tf.int64))
-                )
+                tf.data.Dataset.from_tensors((blank, tf.constant(-1, tf.int64)))
             )
         )
 

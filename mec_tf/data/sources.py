@@ -7,6 +7,7 @@ all that the rest needs: order, views and labels follow from it.
 import collections
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Callable
 
@@ -36,7 +37,14 @@ class Source:
       read_labels: function without arguments that returns all labels; may
         take long, so `labels` calls it only when it is asked.
       class_names: one per label's value, or None.
+      multi_label: whether an image may be of several classes: labels are then
+        int64 `[size, classes]`, 1 present, 0 absent, -1 neither counts.
       file_names: one per image, or None.
+      read_names: function that returns all file names where they must be
+        looked up first, or None.
+      identify: function without arguments that returns a checksum, which
+        changes when the images do (folders: when a file's name, size or time
+        of change does).
       orientations: int8 `[size]`, Exif's, 1 (upright) to 8, or None where
         there is nothing to turn.
       bad: remembers images that cannot be read; None where all can.
@@ -48,14 +56,65 @@ class Source:
     read: Callable
     read_labels: Callable | None = None
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
     file_names: tuple[str, ...] | None = None
+    read_names: Callable | None = None
+    identify: Callable | None = None
     orientations: np.ndarray | None = None
     bad: BadImages | None = None
 
     @functools.cached_property
     def labels(self):
-        """int64 `[size]`, or None where there are no labels."""
+        """int64 `[size]` or `[size, classes]`, or None without labels."""
         return None if self.read_labels is None else self.read_labels()
+
+    @functools.cached_property
+    def names(self):
+        """Tuple of file names, or None where images have none."""
+        if self.file_names is None and self.read_names is not None:
+            return self.read_names()
+        return self.file_names
+
+    def part(self, indices, share):
+        """Some of the images, renumbered, as a source.
+
+        Args:
+          indices: int64 `[k]`, which images.
+          share: for people, such as "1 % of each class".
+        """
+        indices = np.asarray(indices, np.int64)
+        places = tf.constant(indices)
+
+        def some(values):
+            return tuple(values[k] for k in indices)
+
+        return dataclasses.replace(
+            self,
+            description=f"{share} of {self.description}: {len(indices):,}",
+            size=len(indices),
+            read=lambda index: self.read(tf.gather(places, index)),
+            read_labels=self.read_labels and (lambda: self.labels[indices]),
+            file_names=self.file_names and some(self.file_names),
+            read_names=self.read_names and (lambda: some(self.names)),
+            identify=lambda: checksum(self.identify(), indices),
+            orientations=None
+            if self.orientations is None
+            else self.orientations[indices],
+            bad=self.bad and self.bad.part(indices),
+        )
+
+
+def checksum(*values):
+    """SHA-256, as hexadecimal digits, of strings, numbers and arrays."""
+    digest = hashlib.sha256()
+    for value in values:
+        content = (
+            value.tobytes()
+            if isinstance(value, np.ndarray)
+            else repr(value).encode("utf-8", "backslashreplace")
+        )
+        digest.update(f"{len(content)}:".encode() + content)
+    return digest.hexdigest()
 
 
 # pretrain: what the encoder learns from, labels unseen. bank and test: the
@@ -140,6 +199,7 @@ def _digits(train_split, test_split, seed):
             read=lambda index: tf.gather(pixels, index),
             read_labels=lambda: labels[indices],
             class_names=tuple(str(name) for name in digits.target_names),
+            identify=lambda: checksum(images[indices]),
         )
 
     kept, held_out = _hold_out(labels, seed)
@@ -164,15 +224,13 @@ def _folder(data_dir, train_split, test_split, seed):
         return Splits(pretrain, None, None)
     return Splits(
         pretrain,
-        _listed(train, kept, "a seeded stratified 80 %"),
-        _listed(train, held_out, "a seeded stratified 20 %"),
+        pretrain.part(kept, "a seeded stratified 80 %"),
+        pretrain.part(held_out, "a seeded stratified 20 %"),
     )
 
 
-def _listed(listing, indices=None, share="all of them"):
-    if indices is None:
-        indices = np.arange(len(listing.paths))
-    names = tuple(listing.paths[k] for k in indices)
+def _listed(listing):
+    names = tuple(listing.paths)
     # Bytes: a file's name need not be UTF-8.
     paths = tf.constant([os.fsencode(name) for name in names])
 
@@ -182,16 +240,21 @@ def _listed(listing, indices=None, share="all of them"):
     labels = listing.labels
     return Source(
         name="folder",
-        description=f"{_printable(listing.folder)} ({len(indices):,} images, "
-        f"{share})",
-        size=len(indices),
+        description=f"{_printable(listing.folder)} ({len(names):,} images)",
+        size=len(names),
         read=read,
-        read_labels=None if labels is None else lambda: labels[indices],
+        read_labels=None if labels is None else lambda: labels,
         class_names=None if labels is None else listing.class_names,
         file_names=names,
-        orientations=listing.orientations[indices],
+        identify=lambda: checksum(
+            *(
+                (name, status.st_size, status.st_mtime_ns)
+                for name, status in zip(names, map(os.stat, names), strict=True)
+            )
+        ),
+        orientations=listing.orientations,
         bad=BadImages(
-            len(indices),
+            len(names),
             name=lambda index: _printable(names[index]),
             explain=lambda index: _why_unreadable(read, index),
         ),
@@ -253,6 +316,11 @@ def _tfds(name, data_dir, train_split, test_split):
             read=records.read_image,
             read_labels=records.read_labels if records.class_names else None,
             class_names=records.class_names,
+            multi_label=records.multi_label,
+            read_names=records.read_names if records.name_key else None,
+            identify=lambda: checksum(
+                builder.info.full_name, split, *records.identity()
+            ),
             bad=BadImages(
                 records.size,
                 name=records.describe,

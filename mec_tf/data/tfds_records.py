@@ -19,6 +19,8 @@ import tensorflow_datasets as tfds
 # checksum of the data (4).
 _BEFORE, _AFTER = 12, 4
 _READERS = 16
+# How TensorFlow Datasets' builders call an image's file.
+_NAMES = ("file_name", "filename", "image/filename", "image/file_name")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ class Records:
       length: int64 `[size]`, bytes of data.
       features: TensorFlow Datasets' description of what a record holds.
       image_key: the feature that is the image.
-      label_key: the feature that is the class, or None.
+      label_key: the feature that is the class, or the set of classes; or None.
+      name_key: the feature that is the file's name, or None.
       class_names: one per class, or None without classes.
     """
 
@@ -45,6 +48,7 @@ class Records:
     features: tfds.features.FeaturesDict
     image_key: str
     label_key: str | None
+    name_key: str | None
     class_names: tuple[str, ...] | None
 
     @property
@@ -60,14 +64,60 @@ class Records:
         """
         return self._read(index, self.image_key)
 
-    def read_labels(self):
-        """Returns all labels, int64 `[size]`; reads every record once."""
-        labels = tf.data.Dataset.range(self.size).map(
-            lambda index: self._read(index, self.label_key),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+    @property
+    def multi_label(self):
+        """Whether a record may be of several classes."""
+        return self.label_key is not None and _is_class_set(
+            self.features[self.label_key]
         )
-        return np.fromiter(labels.as_numpy_iterator(), np.int64, self.size)
+
+    def read_labels(self):
+        """Returns all labels; reads every record once.
+
+        Returns:
+          int64 `[size]`, or `[size, classes]` where a record may be of several
+          classes: 1 present, 0 absent, -1 present but marked difficult (VOC),
+          which counts as neither.
+        """
+        if not self.multi_label:
+            labels = self._all(lambda index: self._read(index, self.label_key))
+            return np.fromiter(labels, np.int64, self.size)
+        sure = f"{self.label_key}_no_difficult"
+
+        def label_set(index, key):
+            classes = self._read(index, key)
+            ones = tf.one_hot(classes, len(self.class_names), dtype=tf.int64)
+            return tf.minimum(tf.reduce_sum(ones, axis=0), 1)
+
+        def read(index):
+            present = label_set(index, self.label_key)
+            if sure not in self.features:
+                return present
+            counted = label_set(index, sure)
+            return tf.where(present > counted, -present, counted)
+
+        return np.stack(list(self._all(read)))
+
+    def read_names(self):
+        """Returns all file names, a tuple; reads every record once."""
+        names = self._all(lambda index: self._read(index, self.name_key))
+        return tuple(name.decode("utf-8", "backslashreplace") for name in names)
+
+    def identity(self):
+        """What tells these records from others: names, sizes, times, places."""
+        status = [os.stat(shard) for shard in self.shards]
+        return (
+            [os.path.basename(shard) for shard in self.shards],
+            [(one.st_size, one.st_mtime_ns) for one in status],
+            self.shard,
+            self.offset,
+        )
+
+    def _all(self, read):
+        records = tf.data.Dataset.range(self.size).map(
+            read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return records.as_numpy_iterator()
 
     def describe(self, index):
         """Names a record for a message."""
@@ -156,7 +206,10 @@ def find_records(builder, split):
         ) from error
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         found = list(readers.map(_scan, instructions))
-    image_key, label_key = _keys(info)
+    image_key, label_key, name_key = _keys(info)
+    classes = label_key and info.features[label_key]
+    if classes and _is_class_set(classes):
+        classes = classes.feature
     shards = tuple(str(one.filename) for one in instructions)
     return Records(
         shards=shards,
@@ -167,7 +220,8 @@ def find_records(builder, split):
         features=info.features,
         image_key=image_key,
         label_key=label_key,
-        class_names=label_key and tuple(info.features[label_key].names),
+        name_key=name_key,
+        class_names=classes and tuple(classes.names),
     )
 
 
@@ -186,18 +240,32 @@ def _scan(instruction):
 
 
 def _keys(info):
-    """Returns the names of the image and of the class (or None)."""
+    """Returns the names of image, class or classes, and file (or None)."""
     features = info.features
     preferred = info.supervised_keys or (None, None)
 
-    def first(kind, preferred):
-        keys = [key for key in features if isinstance(features[key], kind)]
+    def first(fits, preferred=None):
+        keys = [key for key in features if fits(features[key])]
         return preferred if preferred in keys else next(iter(keys), None)
 
-    image_key = first(tfds.features.Image, preferred[0])
+    def is_image(feature):
+        return isinstance(feature, tfds.features.Image)
+
+    image_key = first(is_image, preferred[0])
     if image_key is None:
         raise ValueError(
             f"{info.full_name} holds {', '.join(features)}. Expected a "
             "feature that is an image: choose another data set."
         )
-    return image_key, first(tfds.features.ClassLabel, preferred[1])
+    label_key = first(_is_class, preferred[1]) or first(_is_class_set)
+    name_key = next((key for key in _NAMES if key in features), None)
+    return image_key, label_key, name_key
+
+
+def _is_class(feature):
+    return isinstance(feature, tfds.features.ClassLabel)
+
+
+def _is_class_set(feature):
+    is_sequence = isinstance(feature, tfds.features.Sequence)
+    return is_sequence and _is_class(feature.feature)

@@ -3,25 +3,39 @@
 The protocol is that of Wu et al., "Unsupervised Feature Learning via
 Non-Parametric Instance Discrimination" (CVPR 2018), section 3.4: cosine
 similarity s to the k nearest references, each voting exp(s / temperature) for
-its class.
+its class. Between unit vectors s = 1 - |a - b|^2 / 2, so the Euclidean variant
+votes exp(-|a - b|^2 / (2 temperature)) on features as they are.
 """
 
 import numpy as np
+import tensorflow as tf
 
-CHUNK = 1024  # queries at a time: bounds the memory to CHUNK x references
-
-
+METRICS = ("cosine", "euclidean")
+# At a time, so that memory holds REFERENCES x d, QUERIES x d and QUERIES x
+# REFERENCES numbers (2,048 dimensions: 320 MB) however many there are.
+REFERENCES = 16_384
+QUERIES = 2_048
 DRAWS = 20  # banks over which few-label scores are averaged
 
 
-def run(bank, test, *, k, temperature, labels_per_class, seed):
+def run(
+    bank,
+    test,
+    *,
+    k,
+    temperature,
+    metric="cosine",
+    labels_per_class=0,
+    seed=0,
+):
     """Scores features by the protocol.
 
     Args:
         bank: Labelled `Features`, the references.
         test: Labelled `Features`, the queries.
         k: Neighbours that vote.
-        temperature: Of the votes, above 0.
+        temperature: Of the votes, above 0; infinite: votes weigh the same.
+        metric: "cosine" or "euclidean".
         labels_per_class: Also score 1-NN with so many references per class,
             the mean over 20 draws; 0: do not.
         seed: Seeds the draws.
@@ -29,8 +43,17 @@ def run(bank, test, *, k, temperature, labels_per_class, seed):
     Returns:
         Dict of shares in [0, 1]: `top1`, and with few labels
         `top1_N_labels_per_class` and its standard deviation over the draws.
+
+    Raises:
+        ValueError: If images are of several classes each.
     """
-    scores = {"top1": accuracy(bank, test, k=k, temperature=temperature)}
+    if bank.labels.ndim > 1:
+        raise ValueError(
+            "knn votes for one class, but these images are of several each;"
+            " score them with --protocol=logistic, linear or finetune"
+        )
+    options = {"temperature": temperature, "metric": metric}
+    scores = {"top1": accuracy(bank, test, k=k, **options)}
     if labels_per_class:
         mean, deviation = few_label_accuracy(
             bank,
@@ -38,42 +61,95 @@ def run(bank, test, *, k, temperature, labels_per_class, seed):
             labels_per_class=labels_per_class,
             draws=DRAWS,
             seed=seed,
+            **options,
         )
         name = f"top1_{labels_per_class}_labels_per_class"
         scores |= {name: mean, f"{name}_std": deviation}
     return scores
 
 
-def predict(references, queries, *, k, temperature, classes):
+def predict(references, queries, *, k, temperature, classes, metric="cosine"):
     """Predicts the classes of queries from labelled references.
 
     Args:
-        references: `Features` with labels in [0, classes).
-        queries: float32 `[n, d]`.
+        references: `Features` with labels in [0, classes); values may be
+            memory-mapped, and are read once, in chunks.
+        queries: float32 `[n, d]`; likewise, once per chunk of references.
         k: Neighbours that vote; at most all references.
         temperature: Above 0; small values let the nearest decide.
         classes: Number of classes.
+        metric: "cosine" or "euclidean".
 
     Returns:
         int64 `[n]`.
     """
-    k = min(k, len(references.values))
-    bank = _normalise(references.values)
-    predictions = []
-    for start in range(0, len(queries), CHUNK):
-        similarity = _normalise(queries[start : start + CHUNK]) @ bank.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weights = np.exp(
-            (np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature
-        )
-        votes = np.zeros((len(similarity), classes))
-        rows = np.arange(len(similarity))[:, None]
-        np.add.at(votes, (rows, references.labels[nearest]), weights)
-        predictions.append(votes.argmax(axis=1))
-    return np.concatenate(predictions)
+    similarity, nearest = neighbours(
+        references.values, queries, k=k, metric=metric
+    )
+    # Relative to the nearest, so that nothing underflows.
+    weights = np.exp((similarity - similarity[:, :1]) / temperature)
+    labels = references.labels[nearest]
+    predictions = np.empty(len(labels), np.int64)
+    for start in range(0, len(labels), QUERIES):
+        chunk = slice(start, start + QUERIES)
+        votes = np.zeros((len(labels[chunk]), classes))
+        rows = np.arange(len(votes))[:, None]
+        np.add.at(votes, (rows, labels[chunk]), weights[chunk])
+        predictions[chunk] = votes.argmax(axis=1)
+    return predictions
 
 
-def accuracy(references, queries, *, k=20, temperature=0.07):
+def neighbours(references, queries, *, k, metric="cosine"):
+    """Finds the nearest references of each query, nearest first.
+
+    Args:
+        references: float32 `[r, d]`, perhaps memory-mapped.
+        queries: float32 `[n, d]`, likewise.
+        k: How many; at most r.
+        metric: "cosine": s is the cosine similarity; "euclidean": minus half
+            the squared distance.
+
+    Returns:
+        (s, index): float64 `[n, k]`, descending, and int64 `[n, k]`.
+    """
+    k = min(k, len(references))
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    index = np.zeros((len(queries), k), np.int64)
+    for start in range(0, len(references), REFERENCES):
+        bank = _prepared(references[start : start + REFERENCES], metric)
+        for first in range(0, len(queries), QUERIES):
+            chunk = slice(first, first + QUERIES)
+            found, at = tf.math.top_k(
+                _similarity(_prepared(queries[chunk], metric), bank, metric),
+                min(k, len(bank)),
+            )
+            # Earlier references come first, and win ties.
+            merged = np.concatenate([best[chunk], found], axis=1)
+            merged_at = np.concatenate([index[chunk], start + at], axis=1)
+            order = np.argsort(-merged, axis=1, kind="stable")[:, :k]
+            best[chunk] = np.take_along_axis(merged, order, axis=1)
+            index[chunk] = np.take_along_axis(merged_at, order, axis=1)
+    return best.astype(np.float64), index
+
+
+def _prepared(features, metric):
+    features = tf.constant(np.asarray(features, np.float32))
+    if metric == "cosine":
+        return tf.math.l2_normalize(features, axis=1, epsilon=1e-38)
+    return features
+
+
+def _similarity(queries, bank, metric):
+    """`[q, r]`, of prepared queries `[q, d]` and references `[r, d]`."""
+    products = tf.matmul(queries, bank, transpose_b=True)
+    if metric == "cosine":
+        return products
+    squares = tf.reduce_sum(tf.square(bank), axis=1)
+    own = tf.reduce_sum(tf.square(queries), axis=1, keepdims=True)
+    return products - (squares + own) / 2
+
+
+def accuracy(references, queries, *, k=20, temperature=0.07, metric="cosine"):
     """Share in [0, 1] of queries whose class is predicted right.
 
     Args:
@@ -81,6 +157,7 @@ def accuracy(references, queries, *, k=20, temperature=0.07):
         queries: Labelled `Features`.
         k: Neighbours that vote.
         temperature: Of the votes, above 0.
+        metric: "cosine" or "euclidean".
     """
     classes = int(max(references.labels.max(), queries.labels.max())) + 1
     predicted = predict(
@@ -89,12 +166,13 @@ def accuracy(references, queries, *, k=20, temperature=0.07):
         k=k,
         temperature=temperature,
         classes=classes,
+        metric=metric,
     )
     return float(np.mean(predicted == queries.labels))
 
 
 def few_label_accuracy(
-    references, queries, *, labels_per_class, draws, seed, k=1, temperature=0.07
+    references, queries, *, labels_per_class, draws, seed, k=1, **options
 ):
     """Mean and standard deviation of the accuracy over small banks.
 
@@ -105,7 +183,7 @@ def few_label_accuracy(
         draws: Number of random banks.
         seed: Seeds the draws.
         k: Neighbours that vote.
-        temperature: Of the votes, above 0.
+        **options: `temperature` and `metric` of `accuracy`.
 
     Returns:
         (mean, standard deviation), each in [0, 1].
@@ -135,10 +213,5 @@ def few_label_accuracy(
         bank = type(references)(
             references.values[rows], references.labels[rows]
         )
-        scores.append(accuracy(bank, queries, k=k, temperature=temperature))
+        scores.append(accuracy(bank, queries, k=k, **options))
     return float(np.mean(scores)), float(np.std(scores))
-
-
-def _normalise(features):
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -113,11 +113,16 @@ def load(folder):
     """
     try:
         card = json.loads((folder / CARD).read_text())
-        serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        root = tf.saved_model.load(str(folder))
+        serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{folder} is not an exported encoder: it needs saved_model.pb,"
             f" variables/ and {CARD}; name a folder that mec_tf.train or"
             " mec_tf.export wrote"
         ) from error
-    return lambda images: serve(images=images)["features"], card
+
+    def encode(images, root=root):  # which owns the variables
+        return serve(images=images)["features"]
+
+    return encode, card

@@ -10,7 +10,18 @@ class Divergence(keras.callbacks.Callback):
 
     It stands before whatever saves the run, so that the last good checkpoint
     stays the newest.
+
+    Args:
+        remedy: What the user can do about it.
     """
+
+    def __init__(
+        self,
+        remedy="lower --base_lr, lengthen --warmup_epochs or raise"
+        " --distortion, and give another --workdir",
+    ):
+        super().__init__()
+        self.remedy = remedy
 
     def on_train_batch_end(self, batch, logs=None):
         """Looks at the running mean of the loss, which keeps a NaN.
@@ -22,6 +33,5 @@ class Divergence(keras.callbacks.Callback):
             step = self.model.steps_taken
             raise FloatingPointError(
                 f"the loss became {logs['loss']} at step {step}; the last good"
-                " checkpoint is kept: lower --base_lr, lengthen --warmup_epochs"
-                " or raise --distortion, and give another --workdir"
+                f" checkpoint is kept: {self.remedy}"
             )

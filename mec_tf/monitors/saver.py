@@ -29,11 +29,14 @@ class Saver(keras.callbacks.Callback):
         self.signal = None
         self.saved = time.monotonic()
         self.resumed_means = None
+        self.former = {}
 
     def catch_signals(self):
         """Lets a signal end the run at the end of its step."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        self.former = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def keep_means(self, model):
         """Carries the restored means of an unfinished epoch over `fit`'s reset.
@@ -74,6 +77,12 @@ class Saver(keras.callbacks.Callback):
         """Saves between epochs."""
         finished = self.model.steps_taken >= self.plan.total_steps
         self._save_if(self.each_epoch or finished or self._due())
+
+    def on_train_end(self, logs=None):
+        """Gives signals back once there is nothing more to save."""
+        if self.model.steps_taken >= self.plan.total_steps:
+            for number, handler in self.former.items():
+                signal.signal(number, handler)
 
     def _due(self):
         return time.monotonic() - self.saved >= self.seconds

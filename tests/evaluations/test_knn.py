@@ -64,3 +64,51 @@ def test_more_labels_than_there_are_is_refused():
             draws=1,
             seed=0,
         )
+
+
+@pytest.mark.parametrize("metric", knn.METRICS)
+def test_chunks_change_nothing(metric, monkeypatch, tmp_path):
+    bank, queries = clusters(1000, 1), clusters(700, 2)
+    options = {"k": 20, "temperature": 0.5, "classes": 5, "metric": metric}
+    whole = knn.predict(bank, queries.values, **options)
+    monkeypatch.setattr(knn, "REFERENCES", 7)  # fewer than k
+    monkeypatch.setattr(knn, "QUERIES", 300)
+    np.save(tmp_path / "bank.npy", bank.values)
+    on_disk = np.load(tmp_path / "bank.npy", mmap_mode="r")
+    streamed = knn.predict(
+        bank._replace(values=on_disk), queries.values, **options
+    )
+    assert np.array_equal(streamed, whole)
+
+
+@pytest.mark.parametrize("temperature", [0.5, np.inf])
+def test_euclidean_predictions_are_those_of_scikit_learn(temperature):
+    bank, queries = clusters(3000, 1), clusters(2500, 2)
+    reference = KNeighborsClassifier(
+        20, weights=lambda distance: np.exp(-(distance**2) / 2 / temperature)
+    ).fit(bank.values, bank.labels)
+    ours = knn.predict(
+        bank,
+        queries.values,
+        k=20,
+        temperature=temperature,
+        classes=5,
+        metric="euclidean",
+    )
+    assert np.array_equal(ours, reference.predict(queries.values))
+
+
+def test_far_from_all_references_the_nearest_still_vote():
+    bank, queries = clusters(300, 1), clusters(50, 2)
+    near, far = (
+        knn.predict(
+            Features(scale * bank.values, bank.labels),
+            scale * queries.values,
+            k=1,
+            temperature=0.07,
+            classes=5,
+            metric="euclidean",
+        )
+        for scale in (1, 1000)
+    )
+    assert np.array_equal(near, far)

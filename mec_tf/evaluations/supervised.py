@@ -1,0 +1,142 @@
+"""How heads are trained and scored on labelled images: linear and fine-tuned.
+
+Training sees one random resized crop and flip of each image per epoch, scoring
+the centre. A run that was interrupted goes on from its last checkpoint, on a
+CPU to the same bits.
+"""
+
+import dataclasses
+
+import keras
+from absl import logging
+
+from mec_tf.augment.policy import Policy, View
+from mec_tf.checkpoint import Checkpoints
+from mec_tf.data import bad_images, pipeline
+from mec_tf.optimizers import WarmupCosine
+from mec_tf.plan import make_passes, segments
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What both protocols have in common.
+
+    Attributes:
+        batch_size: Images per step; a set that is smaller is one batch.
+        epochs: Passes over the images.
+        weight_decay: Coupled (L2).
+        image_size: Side of crops, pixels.
+        crop_area: Least and greatest area of the training crop, share.
+        flip: Probability of a flip while training.
+        interpolation: "bicubic" or "bilinear".
+        resize: How test images are resized, see `crops.centre_crop`.
+        crop_fraction: How test images are cropped, see `evaluation_batches`.
+        seed: Seeds crops, order and heads.
+    """
+
+    batch_size: int
+    epochs: int
+    image_size: int
+    weight_decay: float = 0.0
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    flip: float = 0.5
+    interpolation: str = "bicubic"
+    resize: str = "short"
+    crop_fraction: float | None = None
+    seed: int = 0
+
+    def passes(self, source, strategy):
+        """The `plan.Passes` over a source."""
+        return make_passes(
+            source.size,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            replicas=strategy.num_replicas_in_sync,
+        )
+
+    def head(self, feature_dim, classes):
+        """A linear head, built; the same numbers for the same seed."""
+        head = keras.layers.Dense(
+            classes,
+            kernel_initializer=keras.initializers.RandomNormal(
+                stddev=0.01, seed=self.seed
+            ),
+            dtype="float32",
+        )
+        head.build((None, feature_dim))
+        return head
+
+    def optimizer(self, kind, variables, *, base_lr, passes):
+        """An optimizer, built; its rate falls from its peak by a cosine."""
+        peak = base_lr * passes.m / 256
+        rate = WarmupCosine(
+            peak, warmup_steps=0, total_steps=passes.total_steps
+        )
+        optimizer = kind(rate, momentum=0.9, weight_decay=self.weight_decay)
+        optimizer.build(variables)
+        return optimizer
+
+    def batches(self, source):
+        """Batches to score on."""
+        return pipeline.evaluation_batches(
+            source,
+            image_size=self.image_size,
+            batch_size=256,
+            crop_fraction=self.crop_fraction,
+            interpolation=self.interpolation,
+            resize=self.resize,
+        )
+
+    def train(self, model, source, *, passes, keep=None, watch):
+        """Trains a `Classifier`, from its last checkpoint on.
+
+        Args:
+            model: `classifier.Classifier`.
+            source: Labelled `data.sources.Source`.
+            passes: `plan.Passes`.
+            keep: Folder of checkpoints, or None: nothing is kept.
+            watch: Function of (model, passes, checkpoints, first_step) that
+                returns Keras callbacks; `checkpoints` is None where nothing is
+                kept, and the step is where training goes on from.
+        """
+        checkpoints, first_step = None, 0
+        if keep is not None:
+            checkpoints = Checkpoints(
+                keep,
+                keep=1,
+                learned=[[v.value for v in group] for _, group in model.groups],
+                statistics=[v.value for v in model.statistics],
+                optimizers=[optimizer for optimizer, _ in model.groups],
+                means=[v.value for m in model.metrics for v in m.variables],
+            )
+            first_step, warnings = checkpoints.restore()
+            for line in warnings:
+                logging.warning(line)
+        view = View(
+            size=self.image_size, crop_area=self.crop_area, flip=self.flip
+        )
+        callbacks = watch(model, passes, checkpoints, first_step)
+        policy = Policy(
+            views=(view,),
+            mean=(0.0,) * 3,
+            std=(1.0,) * 3,
+            interpolation=self.interpolation,
+        )
+        with bad_images.named([source]):
+            for segment in segments(passes, first_step):
+                model.fit(
+                    pipeline.training_batches(
+                        source,
+                        policy,
+                        batch_size=passes.m,
+                        seed=self.seed,
+                        first_step=segment.first_step,
+                        labelled=True,
+                    ),
+                    initial_epoch=segment.initial_epoch,
+                    epochs=segment.epochs,
+                    steps_per_epoch=segment.steps_per_epoch,
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,
+                )

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mec_tf.data import labelled, sources
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labelled")
+    for split, counts in (("train", (40, 10, 1)), ("test", (2, 2, 2))):
+        for label, count in zip("abc", counts, strict=True):
+            place = folder / split / label
+            place.mkdir(parents=True)
+            for k in range(count):
+                Image.new("RGB", (8, 8), (k, 0, 0)).save(place / f"{k}.png")
+    return sources.load("folder", data_dir=str(folder))
+
+
+def test_a_share_of_each_class_at_least_one_seeded(splits):
+    few = labelled.fraction(splits.bank, 0.1, seed=0)
+    assert list(np.bincount(few.labels)) == [4, 1, 1]
+    again = labelled.fraction(splits.bank, 0.1, seed=0)
+    other = labelled.fraction(splits.bank, 0.1, seed=1)
+    assert few.names == again.names != other.names
+    assert labelled.fraction(splits.bank, 1, seed=0) is splits.bank
+
+
+def test_a_part_s_images_labels_and_names_go_together(splits):
+    few = labelled.fraction(splits.bank, 0.25, seed=0)
+    for index in range(few.size):
+        path = few.names[index]
+        with open(path, "rb") as file:
+            assert few.read(np.int64(index)).numpy() == file.read()
+        assert f"/{'abc'[few.labels[index]]}/" in path
+
+
+def test_hold_out_and_rest_are_all(splits):
+    kept, held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
+    both = np.concatenate([kept, held_out])
+    assert np.array_equal(np.sort(both), np.arange(51))
+    held = splits.bank.part(held_out, "held out")
+    assert list(np.bincount(held.labels)) == [8, 2, 1]
+
+
+def test_a_list_keeps_its_order(splits, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("b/7.png\na/3.png\n39.png\n")
+    found = labelled.listed(splits.bank, path)
+    tails = ["/".join(name.split("/")[-2:]) for name in found.names]
+    assert tails == ["b/7.png", "a/3.png", "a/39.png"]
+    assert list(found.labels) == [1, 0, 0]
+
+
+def test_identity_follows_order_and_choice(splits):
+    bank = splits.bank
+    ids = {
+        source.identify()
+        for source in (
+            bank,
+            splits.test,
+            bank.part([0, 1], "two"),
+            bank.part([1, 0], "two"),
+        )
+    }
+    assert len(ids) == 4
+    assert bank.part([0, 1], "x").identify() in ids

@@ -1,0 +1,117 @@
+"""A cache that never serves what is stale."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mec_tf.data import sources
+from mec_tf.evaluations import feature_cache
+
+CROP = {"image_size": 8, "crop_fraction": None, "interpolation": "bicubic"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for label in "ab":
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for k in range(4):
+            Image.new("RGB", (8, 8), (9 * k, 0, 0)).save(
+                tmp_path / "images" / label / f"{k}.png"
+            )
+    return tmp_path
+
+
+class Encoder:
+    """Counts how often it is asked."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.calls = factor, 0
+
+    def __call__(self, images):
+        self.calls += 1
+        return self.factor * tf.reduce_mean(images, axis=[1, 2])
+
+
+def look(folder, encoder, checksum="a", cache=True, **changes):
+    source = sources.load("folder", data_dir=str(folder / "images")).pretrain
+    return feature_cache.features_of(
+        source,
+        encoder,
+        encoder=checksum,
+        folder=folder / "cache" if cache else None,
+        batch_size=3,
+        **(CROP | changes),
+    )
+
+
+def test_the_second_time_nobody_is_asked(folder):
+    first, second = Encoder(), Encoder()
+    one = look(folder, first)
+    other = look(folder, second)
+    plain = look(folder, Encoder(), cache=False)
+    assert (first.calls, second.calls) == (3, 0)
+    for found in (one, other):
+        assert isinstance(found.values, np.memmap)
+        assert np.array_equal(found.values, plain.values)
+        assert np.array_equal(found.labels, plain.labels)
+        assert np.array_equal(found.index, np.arange(8))
+
+
+def test_what_changes_is_looked_at_again(folder):
+    image = folder / "images/a/0.png"
+
+    def repainted():
+        Image.new("RGB", (8, 8), (0, 255, 0)).save(image)
+
+    def touched():
+        os.utime(image, ns=(1, 1))
+
+    def removed():
+        image.unlink()
+
+    look(folder, Encoder())
+    for change in (repainted, touched, removed):
+        change()
+        asked = Encoder()
+        found = look(folder, asked)
+        plain = look(folder, Encoder(), cache=False)
+        assert asked.calls, change.__name__
+        assert np.array_equal(found.values, plain.values), change.__name__
+    for changes in (
+        {"checksum": "b"},
+        {"image_size": 4},
+        {"crop_fraction": 0.5},
+        {"interpolation": "bilinear"},
+        {"resize": "square"},
+    ):
+        asked = Encoder(factor=2.0)
+        look(folder, asked, **changes)
+        assert asked.calls, changes
+
+
+def test_an_unfinished_entry_is_none(folder):
+    class Fails(Encoder):
+        def __call__(self, images):
+            if self.calls:
+                raise OSError("the disk is gone")
+            return super().__call__(images)
+
+    with pytest.raises(OSError, match="gone"):
+        look(folder, Fails())
+    asked = Encoder()
+    look(folder, asked)
+    assert asked.calls == 3
+
+
+def test_images_that_cannot_be_read_leave_no_row(folder):
+    path = folder / "images/a/1.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes(len(content) - 40))
+    for _ in range(2):
+        found = look(folder, Encoder())
+        assert list(found.index) == [0, 2, 3, 4, 5, 6, 7]
+        assert found.values.shape == (7, 3)
+        assert list(found.labels) == [0, 0, 0, 1, 1, 1, 1]

@@ -1,0 +1,134 @@
+"""Against SciPy's minimiser on the objective as NumPy states it, float64."""
+
+import numpy as np
+import scipy.optimize
+from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+
+from mec_tf.evaluations import logistic, metrics
+from mec_tf.evaluations.features import Features
+
+NAMES = ("ant", "bee", "cat", "dog")
+
+
+def clusters(n, seed, d=6):
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).normal(size=(len(NAMES), d))
+    labels = generator.integers(len(NAMES), size=n)
+    values = 0.02 * (7 + centres[labels] + generator.normal(size=(n, d)))
+    return Features(values.astype(np.float32), labels)
+
+
+def optimum(features, penalty):
+    """argmin of sum of losses + penalty / 2 |W|^2: W [d, c], b [c]."""
+    x, y = features.values.astype(np.float64), features.labels
+    n, d = x.shape
+    onehot = np.eye(len(NAMES))[y]
+
+    def objective(theta):
+        w, b = theta[:-1], theta[-1]
+        z = x @ w + b
+        loss = logsumexp(z, axis=1).sum() - np.sum(z * onehot)
+        p = np.exp(z - logsumexp(z, axis=1, keepdims=True)) - onehot
+        gradient = np.vstack([x.T @ p + penalty * w, p.sum(axis=0)])
+        return loss + penalty / 2 * np.sum(w**2), gradient
+
+    shape = (d + 1, len(NAMES))
+
+    def flat(theta):
+        loss, gradient = objective(theta.reshape(shape))
+        return loss, gradient.ravel()
+
+    found = scipy.optimize.minimize(
+        flat,
+        np.zeros(np.prod(shape)),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-9, "maxiter": 5000},
+    )
+    return np.split(found.x.reshape(shape), [d])
+
+
+def test_it_is_the_optimum_and_the_penalty_is_the_validation_s_best():
+    bank, test = clusters(400, 1), clusters(300, 2)
+    validation = np.arange(400) % 4 == 0
+    found = logistic.run(
+        bank,
+        test,
+        class_names=NAMES,
+        validation=validation,
+        metric="top1",
+        penalties=5,
+    )
+    assert found["converged"]
+    penalties = list(found["validation"])
+    assert np.allclose(penalties, np.geomspace(1e5, 1e-6, 5))
+
+    part = Features(bank.values[~validation], bank.labels[~validation])
+    held_out = bank.values[validation]
+    for penalty, score in found["validation"].items():
+        reference = LogisticRegression(C=1 / penalty, max_iter=5000).fit(
+            *part[:2]
+        )
+        accuracy = reference.score(held_out, bank.labels[validation])
+        assert abs(accuracy - score) <= 0.011, penalty  # one image of 100
+    best = max(found["validation"], key=found["validation"].get)
+    assert found["penalty"] == best
+
+    w, b = optimum(bank, best)
+    predicted = (test.values @ w + b).argmax(axis=1)
+    assert found["top1"] == np.mean(predicted == test.labels)
+
+
+def test_coefficients_are_the_optimum_s():
+    bank = clusters(400, 1)
+    for penalty in (1e-2, 1e-4):
+        classifier = logistic.Classifier(
+            bank.labels, NAMES, max_iter=5000, tol=1e-8
+        )
+        # On this scale one can ask for 1e-4 of coefficients of 1 to 10.
+        values = bank.values.astype(np.float64) / 0.02
+        classifier.fit(values - 7, bank.labels, penalty)
+        w, _ = optimum(Features(values - 7, bank.labels), penalty)
+        (part,) = classifier.parts
+        # Adding one vector to all classes' weights changes nothing but |W|,
+        # whose least is where they sum to 0.
+        assert np.allclose(part.coef_.T, w, atol=1e-4 * np.abs(w).max())
+
+
+def test_several_classes_each_are_binary_problems():
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(300, 5)).astype(np.float32)
+    labels = (values @ generator.normal(size=(5, 3)) > 0.5).astype(np.int64)
+    labels[::7] = -1
+    bank = Features(values[:200], labels[:200])
+    test = Features(values[200:], labels[200:])
+    found = logistic.run(
+        bank,
+        test,
+        class_names=NAMES[:3],
+        validation=np.arange(200) % 5 == 0,
+        metric="map11",
+        penalties=4,
+    )
+    assert found["map11"] > 0.9
+    # Class 0 against scikit-learn alone, on the images that count.
+    keep = bank.labels[:, 0] >= 0
+    alone = LogisticRegression(
+        C=1 / found["penalty"], max_iter=5000, tol=1e-8
+    ).fit(bank.values[keep], bank.labels[keep, 0])
+    expected = metrics.mean_average_precision(
+        alone.decision_function(test.values)[:, None], test.labels[:, :1], "a"
+    )
+    assert np.isclose(found["per_class"]["ant"], expected["map11"], atol=1e-3)
+
+
+def test_a_class_without_examples_is_never_chosen():
+    bank = clusters(200, 1)
+    kept = bank.labels != 2
+    bank = Features(bank.values[kept], bank.labels[kept])
+    classifier = logistic.Classifier(bank.labels, NAMES, max_iter=99, tol=1e-4)
+    classifier.fit(bank.values, bank.labels, 1.0)
+    decisions = classifier.decide(bank.values)
+    assert np.all(decisions[:, 2] == -np.inf)
+    assert np.isfinite(decisions[:, [0, 1, 3]]).all()

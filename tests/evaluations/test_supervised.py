@@ -1,0 +1,285 @@
+"""Linear probing and fine-tuning: optimum, resumption, replicas, seeds."""
+
+import functools
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import environment
+from sklearn.linear_model import LogisticRegression
+
+from mec_tf.data import labelled, pipeline, sources
+from mec_tf.evaluations import finetune, linear
+from mec_tf.evaluations.supervised import Recipe
+from mec_tf.models import build_backbone
+from mec_tf.models.encoder import build_encoder
+
+ONE = tf.distribute.OneDeviceStrategy("/cpu:0")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    splits = sources.load("digits")
+    return splits.bank, splits.test
+
+
+@pytest.fixture(autouse=True, scope="module")
+def deterministic():
+    tf.config.experimental.enable_op_determinism()
+
+
+def blocks(images):
+    """Means of 2x2 blocks, centred: 16 features of an 8x8 image."""
+    pooled = tf.nn.avg_pool2d(images[..., :1], 2, 2, "VALID")
+    return tf.reshape(pooled, [-1, 16]) - 0.3
+
+
+def recipe(**changes):
+    settings = {
+        "batch_size": 256,
+        "epochs": 2,
+        "image_size": 8,
+        "crop_area": (1.0, 1.0),
+        "flip": 0.0,
+    }
+    return Recipe(**(settings | changes))
+
+
+def watch(model, passes, checkpoints, first_step, seen=None):
+    if seen is not None:
+        seen["model"] = model
+    return []
+
+
+def test_a_linear_head_reaches_scikit_learn_s_optimum(digits, monkeypatch):
+    train, test = digits
+    decay, seen = 3e-3, {}
+    (batch,) = recipe().batches(train).unbatch().batch(2000)
+    # Without crops every epoch is this batch: spare its reading 600 times.
+    monkeypatch.setattr(
+        pipeline,
+        "training_batches",
+        lambda *_, **__: tf.data.Dataset.from_tensors(
+            {"views": (batch["image"],), "label": batch["label"]}
+        ).repeat(),
+    )
+    found = linear.run(
+        blocks,
+        train,
+        test,
+        recipe=recipe(batch_size=2000, epochs=600, weight_decay=decay),
+        head_lrs=[3.0, 30.0],
+        strategy=ONE,
+        watch=functools.partial(watch, seen=seen),
+    )
+
+    def features_of(source):
+        (batch,) = recipe().batches(source).unbatch().batch(2000)
+        return blocks(tf.cast(batch["image"], tf.float32) / 255).numpy()
+
+    x, y = features_of(train), train.labels
+    # mean loss + decay / 2 |W|^2, the offset free.
+    reference = LogisticRegression(
+        C=1 / (decay * len(y)), max_iter=5000, tol=1e-9
+    ).fit(x.astype(np.float64), y)
+
+    def objective(weights, offsets):
+        logits = x @ weights + offsets
+        losses = keras.ops.logsumexp(logits, axis=1) - logits[range(len(y)), y]
+        return float(np.mean(losses)) + decay / 2 * np.sum(weights**2)
+
+    least = objective(reference.coef_.T, reference.intercept_)
+    reached = [objective(*head.get_weights()) for head in seen["model"].heads]
+    assert least <= min(reached) + 1e-6
+    assert min(reached) < least * 1.001, (least, reached)
+    accuracy = reference.score(features_of(test), test.labels)
+    assert abs(found["top1"] - accuracy) < 0.006  # two images
+    assert found["sweep"][found["base_lr"]] == found["top1"]
+
+
+def test_the_validation_part_chooses(digits):
+    train, test = digits
+    kept, held_out = labelled.hold_out(train, 0.2, seed=0)
+    found = linear.run(
+        blocks,
+        train.part(kept, "80 %"),
+        test,
+        recipe=recipe(epochs=20),
+        # The first cannot move, the last is blown up.
+        head_lrs=[1e-12, 1.0, 1e30],
+        validation=train.part(held_out, "20 %"),
+        feature_norm=True,
+        strategy=ONE,
+        watch=watch,
+    )
+    assert found["base_lr"] == 1.0
+    assert found["sweep"][1e30] < 0.2 < found["sweep"][1.0]
+    assert found["top1"] not in found["sweep"].values()
+
+
+def tiny_encoder(seed=0):
+    keras.utils.set_random_seed(seed)
+    with ONE.scope():
+        return build_encoder(
+            build_backbone("resnet_tiny"), mean=(0.3,) * 3, std=(0.4,) * 3
+        )
+
+
+class Leaves(keras.callbacks.Callback):
+    """Saves at a step and is gone, as by SIGTERM."""
+
+    def __init__(self, checkpoints, step):
+        super().__init__()
+        self.checkpoints, self.step = checkpoints, step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.steps_taken == self.step:
+            self.checkpoints.save(self.step)
+            raise KeyboardInterrupt
+
+
+def interrupted_and_not(run, folder, step):
+    """What both runs return, and all that they learned."""
+    results, learned = [], []
+
+    def keep_model(model, passes, checkpoints, first_step):
+        learned.append(model)
+        return []
+
+    def leave(model, passes, checkpoints, first_step):
+        assert first_step == 0
+        return [Leaves(checkpoints, step)]
+
+    results.append(run(keep=None, watch=keep_model))
+    with pytest.raises(KeyboardInterrupt):
+        run(keep=folder, watch=leave)
+    results.append(run(keep=folder, watch=keep_model))
+    assert results[0] == results[1]
+    for one, other in zip(learned[0].groups, learned[1].groups, strict=True):
+        for group in zip(one[1], other[1], strict=True):
+            assert np.array_equal(*map(keras.ops.convert_to_numpy, group))
+        states = zip(one[0].variables, other[0].variables, strict=True)
+        for state in states:
+            assert np.array_equal(*map(keras.ops.convert_to_numpy, state))
+
+
+def test_an_interrupted_linear_probe_ends_the_same(digits, tmp_path):
+    def run(**options):
+        return linear.run(
+            blocks,
+            *digits,
+            recipe=recipe(epochs=3, crop_area=(0.3, 1.0), flip=0.5),
+            head_lrs=[0.3, 3.0],
+            feature_norm=True,
+            strategy=ONE,
+            **options,
+        )
+
+    interrupted_and_not(run, tmp_path / "linear", step=7)  # inside an epoch
+
+
+def test_an_interrupted_fine_tuning_ends_the_same(digits, tmp_path):
+    train, test = digits
+    few = labelled.fraction(train, 0.2, seed=0)
+
+    def run(**options):
+        return finetune.run(
+            tiny_encoder(),
+            few,
+            test,
+            recipe=recipe(batch_size=64),
+            base_lr=0.1,
+            head_lr=0.5,
+            strategy=ONE,
+            **options,
+        )
+
+    interrupted_and_not(run, tmp_path / "finetune", step=5)
+
+
+def test_fine_tuning_moves_everything_and_learns(digits):
+    encoder = tiny_encoder()
+    before = [w.copy() for w in encoder.get_weights()]
+    found = finetune.run(
+        encoder,
+        *digits,
+        recipe=recipe(batch_size=64, epochs=3, crop_area=(0.8, 1.0)),
+        base_lr=0.2,
+        strategy=ONE,
+        watch=watch,
+    )
+    assert found["top1"] > 0.85
+    assert found["labelled_images"] == 1438
+    moved = [
+        not np.array_equal(one, other)
+        for one, other in zip(before, encoder.get_weights(), strict=True)
+    ]
+    fixed = [
+        variable.path
+        for variable, has in zip(encoder.weights, moved, strict=True)
+        if not has
+    ]
+    assert all("normalization" in path.split("/")[0] for path in fixed), fixed
+
+
+REPLICAS = """
+import json, sys
+from mec_tf import distribute
+distribute.split_cpu(2)
+import tensorflow as tf, keras
+tf.config.experimental.enable_op_determinism()
+from mec_tf.data import sources
+from mec_tf.evaluations import finetune, linear
+from mec_tf.evaluations.supervised import Recipe
+from mec_tf.formats import encoders, saved_model
+from mec_tf.models import build_backbone
+from mec_tf.models.encoder import build_encoder
+splits = sources.load("digits")
+recipe = Recipe(batch_size=128, epochs=2, image_size=8, crop_area=(0.5, 1.0))
+keras.utils.set_random_seed(0)
+encoder = build_encoder(build_backbone("resnet_tiny"), mean=(0.3,) * 3,
+                        std=(0.4,) * 3)
+saved_model.save(encoder, "export", backbone="resnet_tiny", image_size=8,
+                 mean=(0.3,) * 3, std=(0.4,) * 3, objective=None,
+                 dataset="digits", steps=0, scores={})
+results = {}
+for name in ("one_device", "mirrored"):
+    strategy = distribute.get_strategy(name)
+    models = []
+    def watch(model, *_):
+        models.append(model)
+        return []
+    common = {"recipe": recipe, "strategy": strategy, "watch": watch}
+    with strategy.scope():
+        encode, _ = encoders.open_encoder("export")
+        model, _ = encoders.open_model("export")
+    linear.run(encode, splits.bank, splits.test, head_lrs=[1.0],
+               feature_norm=True, **common)
+    finetune.run(model, splits.bank, splits.test, base_lr=0.02, **common)
+    results[name] = [
+        float(keras.ops.convert_to_numpy(v).astype("float64").sum())
+        for model in models for _, group in model.groups for v in group
+    ] + [m.heads[0].get_weights()[0].tolist() for m in models]
+json.dump(results, open("results.json", "w"))
+"""
+
+
+def test_two_replicas_learn_what_one_does(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", REPLICAS],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    *_, linear_one, tuned_one = results["one_device"]
+    *_, linear_two, tuned_two = results["mirrored"]
+    assert np.allclose(linear_one, linear_two, atol=1e-5)
+    assert np.allclose(tuned_one, tuned_two, atol=2e-4)

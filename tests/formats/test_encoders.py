@@ -1,0 +1,35 @@
+"""One encoder by its three names, and what its checksum notices."""
+
+import numpy as np
+import tensorflow as tf
+
+from mec_tf.formats import encoders
+
+
+def test_export_keras_file_and_workdir_are_one_encoder(small_run):
+    folder, _ = small_run
+    images = tf.random.stateless_uniform([4, 8, 8, 3], [0, 0])
+    names = ("exports/small", "exports/small/encoder.keras", "runs/small")
+    answers, checksums = [], set()
+    for name in names:
+        encode, card = encoders.open_encoder(str(folder / name))
+        answers.append(np.asarray(encode(images)))
+        checksums.add(card["checksum"])
+        model, card = encoders.open_model(str(folder / name))
+        answers.append(np.asarray(model(images, training=False)))
+        assert model.trainable_variables
+        checksums.add(card["checksum"])
+    for answer in answers[1:]:
+        assert np.allclose(answer, answers[0], atol=1e-5)
+    assert len(checksums) == 3
+    assert encoders.trained_at(str(folder / "exports/small")) == 8
+    assert encoders.trained_at(str(folder / "runs/small")) == 8
+
+
+def test_checksums_follow_weights():
+    def checksum(seed, name="random:resnet_tiny"):
+        tf.keras.utils.set_random_seed(seed)
+        return encoders.open_encoder(name)[1]["checksum"]
+
+    assert checksum(0) == checksum(0)
+    assert len({checksum(0), checksum(1), checksum(0, "pixels")}) == 3

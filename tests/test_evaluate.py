@@ -1,0 +1,231 @@
+"""Every protocol as a user runs it: one table, one JSON, one line if not."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+SMALL = (
+    "--image_size=16",
+    "--dataset=folder",
+    "--data_dir=images",
+    "--epochs=2",
+    "--batch_size=16",
+    "--penalties=3",
+    "--head_lr=0.5",
+)
+ALL = ("--encoder=export,random:resnet_tiny", "--encoder=run")
+ENCODERS = {
+    "knn": ALL,
+    "logistic": ALL,
+    "linear": ("--encoder=export", "--workdir=probe"),
+    "finetune": ("--encoder=run",),
+}
+COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+
+
+def write_images(folder, per_class, seed):
+    generator = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for k in range(per_class):
+            noise = generator.normal(0, 40, [20, 24, 3])
+            pixels = np.clip(noise + colour, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}{k}.png")
+
+
+@pytest.fixture(scope="module")
+def place(small_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    source, _ = small_run
+    shutil.copytree(source / "exports/small", folder / "export")
+    shutil.copytree(source / "runs/small", folder / "run")
+    write_images(folder / "images/train", 12, seed=0)
+    write_images(folder / "images/test", 5, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(place, run_lines):
+    """All command lines in one process; `Ended` by name."""
+    scored = {
+        name: [*SMALL, *of, f"--protocol={name}", f"--output={name}.json"]
+        for name, of in ENCODERS.items()
+    }
+    lines = (
+        scored
+        | {
+            "cached": [*scored["knn"], "--feature_cache=cache"],
+            "cached again": [*scored["knn"], "--feature_cache=cache"],
+            "pixels": [*SMALL, "--encoder=pixels", "--protocol=logistic"],
+            "keras file": [
+                *SMALL,
+                "--encoder=export/encoder.keras",
+                "--output=keras.json",
+            ],
+            "few": [
+                *SMALL,
+                "--encoder=export",
+                "--protocol=finetune",
+                "--label_fraction=0.25",
+                "--output=few.json",
+            ],
+            "listed": [
+                *SMALL,
+                "--encoder=export",
+                "--split_file=list.txt",
+                "--output=listed.json",
+            ],
+        }
+        | {
+            suffix: [
+                *SMALL,
+                "--encoder=export",
+                "--protocol=features",
+                f"--output=features{suffix}",
+            ]
+            for suffix in (".npy", ".npz", ".parquet")
+        }
+    )
+    (place / "list.txt").write_text("red/red3.png\nblue1.png\n\ngreen7.png\n")
+    results = run_lines("evaluate", list(lines.values()), cwd=place)
+    return dict(zip(lines, results, strict=True))
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_every_protocol_scores_every_encoder(place, ended):
+    for protocol, flags in ENCODERS.items():
+        assert ended[protocol].code == 0, ended[protocol].err
+        result = read(place / f"{protocol}.json")
+        names = [row["encoder"] for row in result["results"]]
+        assert len(names) == (3 if flags == ALL else 1)
+        assert result["protocol"] == protocol
+        assert result["flags"]["image_size"] == 16
+        assert result["seconds"] > 0
+        assert 0 <= result["top1"] == result["results"][0]["top1"] <= 1
+        # The workdir's checkpoint and its export are the same encoder.
+        if protocol in ("knn", "logistic"):
+            assert result["results"][0]["top1"] == result["results"][2]["top1"]
+        table = [line for line in ended[protocol].out.splitlines() if line]
+        assert table[0].startswith("encoder ") and len(table) == 1 + len(names)
+    # Colours are easy.
+    assert read(place / "logistic.json")["results"][1]["top1"] == 1.0
+    assert (
+        read(place / "keras.json")["top1"] == read(place / "knn.json")["top1"]
+    )
+
+
+def test_a_cache_changes_no_score(place, ended):
+    assert ended["cached again"].code == 0, ended["cached again"].err
+    assert len(list((place / "cache").iterdir())) == 2  # splits
+    knn, cached = read(place / "knn.json"), read(place / "cached.json")
+    assert cached["top1"] == knn["top1"]
+
+
+def test_parts_of_the_labels(place, ended):
+    assert ended["few"].code == ended["listed"].code == 0, ended["few"].err
+    (row,) = read(place / "few.json")["results"]
+    assert row["labelled_images"] == 9
+    assert "3" in read(place / "listed.json")["train"].split(": ")[-1]
+
+
+def test_features_become_files(place, ended):
+    for suffix in (".npy", ".npz", ".parquet"):
+        assert ended[suffix].code == 0, ended[suffix].err
+    stored = np.load(place / "features.npz")
+    values = np.load(place / "features.npy")
+    table = parquet.read_table(place / "features.parquet").to_pydict()
+    assert values.shape == (36, 128)
+    assert np.array_equal(values, stored["features"])
+    assert np.array_equal(values, np.array(table["features"], np.float32))
+    rows = (place / "features.csv").read_text().splitlines()[1:]
+    assert rows[0].split(",") == [table["name"][0], table["class"][0]]
+    assert table["name"][0].endswith(os.path.join("blue", "blue0.png"))
+    assert list(stored["labels"][[0, -1]]) == [0, 2]
+    assert read(place / "features.json")["results"][0]["images"] == 36
+
+
+MISTAKES = {
+    "pixels cannot be tuned": (
+        ["--encoder=export,pixels", "--protocol=finetune"],
+        "pixels has no weights",
+    ),
+    "two heads": (
+        ["--encoder=export", "--protocol=finetune", "--head_lr=1,2"],
+        "one head",
+    ),
+    "unknown images": (
+        ["--encoder=export", "--split_file=wrong.txt"],
+        "wrong.txt names 2 unknown images of 3: n1.JPEG, n2.JPEG",
+    ),
+    "ambiguous images": (
+        ["--encoder=export", "--split_file=twice.txt", "--data_dir=twice"],
+        "1 ambiguous images of 1: 0.png",
+    ),
+    "no list": (
+        ["--encoder=export", "--split_file=gone.txt"],
+        "gone.txt",
+    ),
+    "classes differ": (
+        ["--encoder=export", "--data_dir=uneven"],
+        "3 in .*, 2 in .*blue only in one",
+    ),
+    "another class in the test": (
+        ["--encoder=export", "--data_dir=more"],
+        "differ in their classes.*violet",
+    ),
+    "metric of sets": (
+        ["--encoder=export", "--metric=map11"],
+        "map11.*is of one class",
+    ),
+    "where to": (["--encoder=export", "--protocol=features"], "--output"),
+    "as what": (
+        ["--encoder=export", "--protocol=features", "--output=a.csv"],
+        "a.csv: features are written as one of",
+    ),
+    "unknown set": (
+        ["--encoder=export", "--protocol=transfer", "--sets=imagenet"],
+        "imagenet is not in the suite.*food101",
+    ),
+    "no set is there": (
+        ["--encoder=export", "--protocol=transfer", "--data_dir=nothing"],
+        "11 of 11 sets",
+    ),
+    "other flags in the workdir": (
+        ["--encoder=export", "--protocol=linear", "--workdir=run"],
+        "run holds a run with other flags",
+    ),
+}
+
+
+def test_mistakes_get_one_line(place, run_lines):
+    (place / "wrong.txt").write_text("red0.png\nn1.JPEG\nn2.JPEG\n")
+    (place / "twice.txt").write_text("0.png\n")
+    for name in ("twice/train/a", "twice/train/b", "twice/test/a"):
+        (place / name).mkdir(parents=True)
+        for k in range(2):
+            shutil.copy(
+                place / "images/train/red/red0.png", place / name / f"{k}.png"
+            )
+    shutil.copytree(place / "twice/test/a", place / "twice/test/b")
+    shutil.copytree(place / "images", place / "uneven")
+    shutil.rmtree(place / "uneven/test/blue")
+    shutil.copytree(place / "images", place / "more")
+    shutil.copytree(place / "more/test/red", place / "more/test/violet")
+    results = run_lines(
+        "evaluate",
+        [[*SMALL, *line] for line, _ in MISTAKES.values()],
+        cwd=place,
+    )
+    for (name, case), result in zip(MISTAKES.items(), results, strict=True):
+        assert result.code == 1, (name, result.err)
+        assert re.search(case[1], result.last_line), (name, result.last_line)
+        assert "Traceback" not in result.err, name
