@@ -92,22 +92,6 @@ def test_an_uneven_micro_batch_is_refused(runs):
     assert "--micro_batch_size=100" in ended["uneven"].last_line
 
 
-def test_two_replicas_take_micro_batches_as_one_does(run_main, tmp_path):
-    flags = (
-        *SMALL,
-        "--epochs=1",
-        "--micro_batch_size=64",
-        "--knn_every_epochs=0",
-    )
-    two = ("--strategy=mirrored", "--logical_cpus=2")
-    for name, where in (("one", ()), ("two", two)):
-        ended = run_main("train", *flags, *where, *to(name), cwd=tmp_path)
-        assert ended.code == 0, ended.err
-    one, two = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
-    for name in ("loss", "coding_length", "spectral_norm"):
-        assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4)
-
-
 def test_xla_is_refused_for_several_replicas(run_main, tmp_path):
     flags = ("--strategy=mirrored", "--logical_cpus=2", "--jit=on")
     ended = run_main("train", *SMALL, *flags, "--dry_run", cwd=tmp_path)

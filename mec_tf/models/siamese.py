@@ -126,7 +126,7 @@ class SiameseModel(keras.Model):
             where there is one; of the two global views (the first), held
             constant, or none where the online embeddings meet each other.
         """
-        projected, online = self._embed_online(views)
+        projected, online = self.embed_online(views)
         if self.target is not None:
             # In training mode: the target's batch norm uses its own batch.
             projected = [self.target(view, training=True) for view in views[:2]]
@@ -134,7 +134,11 @@ class SiameseModel(keras.Model):
             return online, []
         return online, [tf.stop_gradient(z) for z in projected[:2]]
 
-    def _embed_online(self, views):
+    def embed_online(self, views):
+        """Embeddings of views, `[n, d]` each: (projected, online).
+
+        `online` went through the predictor, too, where there is one.
+        """
         projected = [self.online(view, training=True) for view in views]
         if self.predictor is None:
             return projected, projected
@@ -173,7 +177,7 @@ class SiameseModel(keras.Model):
             {name: batch[name] for name in ("views", "draws")},
             parts=self.micro_batches,
             embed=lambda part: self.embed(self.augment(part)),
-            embed_online=lambda part: self._embed_online(self.augment(part))[1],
+            embed_online=lambda part: self.embed_online(self.augment(part))[1],
             signature=(
                 [embedding] * len(batch["views"]),
                 [] if symmetric else [embedding] * 2,

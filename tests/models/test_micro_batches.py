@@ -1,5 +1,10 @@
 """Two passes over micro-batches against one tape over everything."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from mec_tf.models import SiameseModel, heads, micro_batches
 from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import SGD
 
+REPOSITORY = Path(__file__).parents[2]
 SIZE, DIM = 8, 6
 N, PARTS = 12, 3
 # (predictor, momentum of the target)
@@ -205,3 +211,50 @@ def test_micro_batches_are_global_like_the_batch(size, replicas, expected):
 def test_what_does_not_divide_is_refused_in_one_line(size, replicas):
     with pytest.raises(ValueError, match=f"--micro_batch_size={size}"):
         micro_batches.count(size, batch_size=1024, replicas=replicas)
+
+
+# A process has one set of logical devices, so this one gets its own.
+TWO_REPLICAS_AGAINST_ONE = """
+import mec_tf  # sets oneDNN before TensorFlow is loaded
+import numpy as np
+import tensorflow as tf
+from test_micro_batches import PARTS, batch_of, model_of
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+half = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [half, half])
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with two.scope():
+    model = model_of("target", PARTS)
+before = [v.numpy() for v in model.learned]
+batch = batch_of(model)
+data = tf.data.Dataset.from_tensors(batch).unbatch().batch(12, True)
+model.fit(data, verbose=0, shuffle=False)
+results = [b - v.numpy() for b, v in zip(before, model.learned)]
+
+# One replica meets the images of a micro-batch of both in one of its own.
+order = np.arange(12).reshape(2, PARTS, -1).swapaxes(0, 1).reshape(-1)
+one = model_of("target", PARTS)
+batch = tf.nest.map_structure(lambda rows: tf.gather(rows, order), batch)
+one.fit(tf.data.Dataset.from_tensors(batch), verbose=0, shuffle=False)
+expected = [b - v.numpy() for b, v in zip(before, one.learned)]
+
+length = np.sqrt(sum(np.sum(g**2) for g in expected))
+for result, gradient in zip(results, expected):
+    assert np.linalg.norm(result - gradient) < 1e-5 * length
+for v, w in zip(model.online.weights, one.online.weights):
+    np.testing.assert_allclose(v, w, atol=1e-5, err_msg=v.path)
+print("equal")
+"""
+
+
+def test_two_replicas_take_micro_batches_as_one_does():
+    paths = [str(REPOSITORY), str(Path(__file__).parent)]
+    ended = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS_AGAINST_ONE],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert ended.stdout.endswith("equal\n"), ended.stderr
