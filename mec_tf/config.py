@@ -164,6 +164,14 @@ def model(backbones):
         lower_bound=0.0,
         upper_bound=1.0,
     )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "What the networks compute in; mixed: weights, batch norm's statistics"
+        " and the objective stay float32. mixed_float16 scales the loss and"
+        " skips the steps that overflow. The exported encoder is float32.",
+    )
 
 
 def objective(objectives):
@@ -218,6 +226,24 @@ def optimisation():
     flags.DEFINE_integer(
         "batch_size", 1024, "Images per step, over all devices.", lower_bound=2
     )
+    flags.DEFINE_integer(
+        "micro_batch_size",
+        0,
+        "Images that are in memory at a time, over all devices, a divisor of"
+        " --batch_size; 0: all. The gradient is exactly that of the whole"
+        " batch, at the price of one more forward pass; batch norm sees one"
+        " micro-batch at a time.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "steps_per_execution",
+        1,
+        "Steps per call into TensorFlow, which saves time where steps are"
+        " short. Checkpoints, SIGTERM and the progress line wait for that many"
+        " steps. Where it does not divide an epoch the next smaller number"
+        " that does is taken.",
+        lower_bound=1,
+    )
     flags.DEFINE_float(
         "base_lr",
         0.5,
@@ -266,6 +292,13 @@ def device(strategies):
         1,
         "Parts that the CPU is split into, to try mirrored without GPUs.",
         lower_bound=1,
+    )
+    flags.DEFINE_enum(
+        "jit",
+        "auto",
+        ["auto", "on", "off"],
+        "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
+        " with it. on: one device only.",
     )
     flags.DEFINE_bool(
         "deterministic",
@@ -321,7 +354,7 @@ def running():
         "dry_run",
         False,
         "Print what the flags amount to, take one step on at most 4 images per"
-        " device, leave nothing behind.",
+        " device, or one per micro-batch, leave nothing behind.",
     )
 
 

@@ -40,6 +40,28 @@ def get_strategy(name):
     )
 
 
+def compiles_steps(jit, strategy):
+    """Whether XLA is to compile a training step.
+
+    Args:
+        jit: `on`, `off`, or `auto`: on for a single GPU. On CPUs a step is
+            slower with it.
+        strategy: The `tf.distribute.Strategy` of the run.
+
+    Raises:
+        ValueError: If it is to be on for several replicas, whose exchange XLA
+            does not compile.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if jit == "on" and replicas > 1:
+        raise ValueError(
+            f"--jit=on compiles for one device, but there are {replicas}"
+            " replicas; give --jit=auto or --strategy=one_device"
+        )
+    (kind, _), *_ = (name.split(":") for name in devices(strategy))
+    return jit == "on" or (jit == "auto" and replicas == 1 and kind == "GPU")
+
+
 def devices(strategy):
     """Names of the devices that a strategy computes on, such as `CPU:0`."""
     return [

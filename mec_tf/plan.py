@@ -1,6 +1,7 @@
 """The arithmetic of a run: what its flags amount to in steps and rates."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 
@@ -18,6 +19,7 @@ class Plan:
         m: Embeddings per view of a step, over all devices.
         d: Dimension of an embedding.
         distortion: epsilon_d squared.
+        steps_per_execution: Steps per call into TensorFlow.
         notes: Lines that say where a flag could not be taken at its word.
     """
 
@@ -30,6 +32,7 @@ class Plan:
     m: int
     d: int
     distortion: float
+    steps_per_execution: int = 1
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,6 +62,7 @@ def make_plan(
     lambda_warmup_epochs,
     embedding_dim,
     distortion,
+    steps_per_execution=1,
 ):
     """Works a run out; arguments are the flags of these names.
 
@@ -86,6 +90,22 @@ def make_plan(
         )
         return short
 
+    def execution():
+        """In steps; a divisor of every epoch, also of a short last one."""
+        common = math.gcd(steps_per_epoch, total_steps)
+        divisor = max(
+            n
+            for n in range(1, min(steps_per_execution, common) + 1)
+            if common % n == 0
+        )
+        if divisor < steps_per_execution:
+            notes.append(
+                f"--steps_per_execution={steps_per_execution} does not divide"
+                f" {steps_per_epoch} steps per epoch and {total_steps} in all:"
+                f" {divisor} taken"
+            )
+        return divisor
+
     return Plan(
         images=images,
         steps_per_epoch=steps_per_epoch,
@@ -98,6 +118,7 @@ def make_plan(
         m=batch_size,
         d=embedding_dim,
         distortion=distortion,
+        steps_per_execution=execution(),
         notes=tuple(notes),
     )
 

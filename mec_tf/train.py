@@ -16,7 +16,14 @@ from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
 from mec_tf.data import bad_images, pipeline, sources
 from mec_tf.formats import saved_model
-from mec_tf.models import SiameseModel, backbones, build_backbone, heads
+from mec_tf.models import (
+    SiameseModel,
+    backbones,
+    build_backbone,
+    heads,
+    micro_batches,
+)
+from mec_tf.models.encoder import in_float32
 from mec_tf.monitors.divergence import Divergence
 from mec_tf.monitors.history import History, last_scores
 from mec_tf.monitors.progress import Progress
@@ -24,7 +31,7 @@ from mec_tf.monitors.representation import Representation
 from mec_tf.monitors.saver import Saver
 from mec_tf.objectives import OBJECTIVES
 from mec_tf.objectives.criterion import MECCriterion
-from mec_tf.optimizers import LARS, SGD, WarmupCosine, schedules
+from mec_tf.optimizers import LARS, SGD, LossScale, WarmupCosine, schedules
 from mec_tf.plan import make_plan, segments, table
 
 # Most images that a monitor looks at: enough for RankMe (its section 4).
@@ -50,6 +57,7 @@ def main():
 
     # --- where it computes ---------------------------------------------------
     strategy = command.prepare_devices()
+    keras.config.set_dtype_policy(FLAGS.precision)
 
     # --- what it sees --------------------------------------------------------
     splits = sources.load(**config.source_options())
@@ -64,12 +72,13 @@ def main():
         lambda_warmup_epochs=FLAGS.lambda_warmup_epochs,
         embedding_dim=FLAGS.projector_dim,
         distortion=FLAGS.distortion,
+        steps_per_execution=FLAGS.steps_per_execution,
     )
 
     # --- what learns ---------------------------------------------------------
     rates = build_schedules(plan)
     with strategy.scope():
-        model = build_model(policy, rates)
+        model = build_model(policy, rates, plan, strategy)
 
     for line in plan.notes:
         say(line)
@@ -126,7 +135,7 @@ def main():
 
     # --- what remains of it --------------------------------------------------
     saved_model.save(
-        model.encoder,
+        in_float32(model.encoder),
         export,
         backbone=FLAGS.backbone,
         image_size=FLAGS.image_size,
@@ -168,7 +177,7 @@ def build_schedules(plan):
     return rates
 
 
-def build_model(policy, rates):
+def build_model(policy, rates, plan, strategy):
     """The networks, the objective and the optimizer of the flags."""
     backbone = build_backbone(FLAGS.backbone)
     projector = heads.build_projector(
@@ -202,19 +211,31 @@ def build_model(policy, rates):
             seed=FLAGS.seed,
         ),
         ema_momentum=rates.get("ema_momentum"),
+        micro_batches=micro_batches.count(
+            FLAGS.micro_batch_size,
+            batch_size=plan.m,
+            replicas=strategy.num_replicas_in_sync,
+        ),
     )
     optimizer = {"sgd": SGD, "lars": LARS}[FLAGS.optimizer](
         rates["lr"], momentum=FLAGS.momentum, weight_decay=FLAGS.weight_decay
     )
+    if FLAGS.precision == "mixed_float16":
+        optimizer = LossScale(optimizer)
     optimizer.build(model.learned)
-    model.compile(optimizer=optimizer, jit_compile=False)
+    model.compile(
+        optimizer=optimizer,
+        jit_compile=distribute.compiles_steps(FLAGS.jit, strategy),
+        steps_per_execution=plan.steps_per_execution,
+    )
     return model
 
 
 def dry_run(model, source, policy, plan, strategy):
     """Prints what the flags amount to and tries one small step of it."""
     replicas = strategy.num_replicas_in_sync
-    parts = {
+    parts = model.micro_batches
+    networks = {
         "backbone": model.backbone,
         "projector": model.projector,
         "predictor": model.predictor,
@@ -222,18 +243,23 @@ def dry_run(model, source, policy, plan, strategy):
     rows = [
         *table(plan),
         *(
-            (f"parameters of the {name}", f"{part.count_params():,}")
-            for name, part in parts.items()
-            if part
+            (f"parameters of the {name}", f"{network.count_params():,}")
+            for name, network in networks.items()
+            if network
         ),
         ("optimizer", FLAGS.optimizer),
         ("devices", f"{replicas}: {', '.join(distribute.devices(strategy))}"),
-        ("precision", keras.mixed_precision.dtype_policy().name),
+        ("precision", FLAGS.precision),
+        ("compiled by XLA", "yes" if model.jit_compile else "no"),
+        ("micro-batches", f"{parts}"),
+        ("steps per call", f"{plan.steps_per_execution}"),
     ]
     width = max(len(what) for what, _ in rows)
     for what, value in rows:
         print(f"{what:<{width}}  {value}")
-    small = min(4 * replicas, plan.m)
+    # Some images for every micro-batch.
+    small = min(-(-4 // parts) * parts * replicas, plan.m)
+    model.steps_per_execution = 1
     batches = pipeline.training_batches(
         source, policy, batch_size=small, seed=FLAGS.seed
     )

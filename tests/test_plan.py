@@ -55,6 +55,21 @@ def test_a_warmup_that_does_not_fit_is_shortened_and_said():
     assert plan().notes == ()
 
 
+@pytest.mark.parametrize(
+    ("asked", "steps", "taken"),
+    [(1, 0, 1), (5, 0, 5), (4, 0, 3), (99, 0, 15), (5, 36, 3), (2, 37, 1)],
+)
+def test_a_call_takes_a_number_of_steps_that_divides_all(asked, steps, taken):
+    run = plan(steps_per_execution=asked, steps=steps)
+    assert run.steps_per_execution == taken
+    assert all(
+        part.steps_per_epoch % taken == 0
+        for first_step in range(0, run.total_steps, taken)
+        for part in segments(run, first_step)
+    )
+    assert (f"{taken} taken" in "".join(run.notes)) == (asked != taken)
+
+
 def test_a_batch_larger_than_the_set_is_refused():
     with pytest.raises(ValueError, match="--batch_size=2000 .* 1000 images"):
         plan(batch_size=2000)

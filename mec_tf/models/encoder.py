@@ -23,3 +23,24 @@ def build_encoder(backbone, *, mean, std):
         name="normalization",
     )(images)
     return keras.Model(images, backbone(normalised), name="encoder")
+
+
+def in_float32(encoder):
+    """A copy that computes in float32, whatever the training computed in.
+
+    Args:
+        encoder: What `build_encoder` returned, under any precision policy.
+
+    Returns:
+        `keras.Model` with copies of the weights; features are float32.
+    """
+
+    def convert(layer):
+        config = layer.get_config() | {"dtype": "float32"}
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(
+        encoder, clone_function=convert, recursive=True
+    )
+    copy.set_weights(encoder.get_weights())
+    return copy

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mec_tf import distribute
 from mec_tf.augment import photometric
-from mec_tf.models import ema
+from mec_tf.models import ema, micro_batches
 from mec_tf.models.encoder import build_encoder
 
 
@@ -30,10 +30,20 @@ class SiameseModel(keras.Model):
             None: the target is the online network. Its embeddings are then held
             constant where there is a predictor (SimSiam); where there is none,
             the gradient flows through both branches (MEC, Algorithm 1).
+        micro_batches: Parts that a replica takes of its batch one after the
+            other; see `models.micro_batches`.
     """
 
     def __init__(
-        self, backbone, projector, predictor, *, policy, criterion, ema_momentum
+        self,
+        backbone,
+        projector,
+        predictor,
+        *,
+        policy,
+        criterion,
+        ema_momentum,
+        micro_batches=1,
     ):
         super().__init__(name="siamese")
         self.backbone = backbone
@@ -42,6 +52,7 @@ class SiameseModel(keras.Model):
         self.policy = policy
         self.criterion = criterion
         self.ema_momentum = ema_momentum
+        self.micro_batches = micro_batches
         self.online = keras.Model(
             backbone.input, projector(backbone.output), name="online"
         )
@@ -77,8 +88,26 @@ class SiameseModel(keras.Model):
                 `draws`, a tuple of float32 `[n, K]` in [0, 1): the random
                 numbers of each view (see `data.pipeline`).
         """
-        step = self.optimizer.iterations
-        views = [
+        # A tensor: the variable moves on when the optimizer has been applied.
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        if self.micro_batches == 1:
+            with tf.GradientTape() as tape:
+                embeddings = self.embed(self.augment(batch))
+                scaled_loss, logs = self.compare(*embeddings, step)
+            gradients = tape.gradient(scaled_loss, self.learned)
+        else:
+            logs, gradients = self.by_micro_batches(batch, step)
+        self.optimizer.apply(gradients, self.learned)
+        if self.target is not None:
+            ema.update_ema(self.target, self.online, self.ema_momentum(step))
+
+        for name, value in logs.items():
+            self.means[name].update_state(value)
+        return {name: mean.result() for name, mean in self.means.items()}
+
+    def augment(self, batch):
+        """Normalised views, float32 `[n, s, s, 3]` each, of a batch."""
+        return [
             photometric.normalize(
                 photometric.augment(images, draws, view),
                 self.policy.mean,
@@ -88,50 +117,75 @@ class SiameseModel(keras.Model):
                 batch["views"], batch["draws"], self.policy.views, strict=True
             )
         ]
-        with tf.GradientTape() as tape:
-            pairs = self.embedding_pairs(views)
-            loss, logged = self.criterion(
-                pairs, step=step, replicas=distribute.current_replicas()
-            )
-        gradients = tape.gradient(loss, self.learned)
-        self.optimizer.apply(gradients, self.learned)
+
+    def embed(self, views):
+        """Embeddings `[n, d]` that learn, and those that they learn from.
+
+        Returns:
+            (online, targets): two lists: of every view, through the predictor
+            where there is one; of the two global views (the first), held
+            constant, or none where the online embeddings meet each other.
+        """
+        projected, online = self.embed_online(views)
         if self.target is not None:
-            ema.update_ema(self.target, self.online, self.ema_momentum(step))
+            # In training mode: the target's batch norm uses its own batch.
+            projected = [self.target(view, training=True) for view in views[:2]]
+        elif self.predictor is None:
+            return online, []
+        return online, [tf.stop_gradient(z) for z in projected[:2]]
 
-        self.means["loss"].update_state(loss)
-        for name, value in logged.items():
-            self.means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.means.items()}
+    def embed_online(self, views):
+        """Embeddings of views, `[n, d]` each: (projected, online).
 
-    def embedding_pairs(self, views):
-        """Pairs (z1, z2), each `[n, d]`, that the objective compares.
+        `online` went through the predictor, too, where there is one.
+        """
+        projected = [self.online(view, training=True) for view in views]
+        if self.predictor is None:
+            return projected, projected
+        return projected, [self.predictor(z, training=True) for z in projected]
+
+    def compare(self, online, targets, step):
+        """The loss, multiplied by the optimizer's loss scale, and what to log.
 
         Each view's online embedding meets the target's embedding of every
         *other* global view (the first two): two pairs for two views, which
         symmetrises the loss, and SwAV's and DINO's pairing for multi-crop.
+        Without targets, in Algorithm 1's symmetric network, a pair counts once.
         """
-        projected = [self.online(view, training=True) for view in views]
-        if self.target is None and self.predictor is None:
-            # Algorithm 1's symmetric network: a pair counts once.
-            return [
-                (projected[i], projected[j])
-                for j in range(2)
-                for i in range(len(views))
-                if i > j
-            ]
-        if self.target is None:
-            targets = projected[:2]
-        else:
-            # In training mode: the target's batch norm uses its own batch.
-            targets = [self.target(view, training=True) for view in views[:2]]
-        online = (
-            [self.predictor(z, training=True) for z in projected]
-            if self.predictor
-            else projected
-        )
-        return [
-            (online[i], tf.stop_gradient(targets[j]))
-            for j in range(2)
-            for i in range(len(views))
-            if i != j
+        pairs = [
+            (online[i], held)
+            for j, held in enumerate(targets or online[:2])
+            for i in range(len(online))
+            if (i != j if targets else i > j)
         ]
+        loss, logged = self.criterion(
+            pairs, step=step, replicas=distribute.current_replicas()
+        )
+        return self.optimizer.scale_loss(loss), {"loss": loss, **logged}
+
+    def by_micro_batches(self, batch, step):
+        """What to log and the gradients, one small part at a time."""
+        embedding = tf.TensorSpec(
+            [
+                batch["views"][0].shape[0] // self.micro_batches,
+                self.projector.output_shape[-1],
+            ],
+            self.projector.output.dtype,
+        )
+        symmetric = self.target is None and self.predictor is None
+        return micro_batches.loss_and_gradients(
+            {name: batch[name] for name in ("views", "draws")},
+            parts=self.micro_batches,
+            embed=lambda part: self.embed(self.augment(part)),
+            embed_online=lambda part: self.embed_online(self.augment(part))[1],
+            signature=(
+                [embedding] * len(batch["views"]),
+                [] if symmetric else [embedding] * 2,
+            ),
+            compare=lambda online, targets: self.compare(online, targets, step),
+            learned=self.learned,
+            state=self.online.non_trainable_variables
+            + (
+                self.predictor.non_trainable_variables if self.predictor else []
+            ),
+        )

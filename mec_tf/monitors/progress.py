@@ -26,11 +26,10 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
         self.began = self.ended = self.drawn = time.monotonic()
-        self.steps = 0
+        self.first_step = self.model.steps_taken
 
     def on_train_batch_end(self, batch, logs=None):
         """Draws the bar, at most five times a second."""
-        self.steps += 1
         self.ended = time.monotonic()
         if self.live and self.ended - self.drawn > 0.2:
             self.drawn = self.ended
@@ -43,7 +42,8 @@ class Progress(keras.callbacks.Callback):
 
     def _speed(self):
         elapsed = max(self.ended - self.began, 1e-9)
-        return self.steps * self.plan.m / elapsed
+        steps = self.model.steps_taken - self.first_step
+        return steps * self.plan.m / elapsed
 
     def _print(self, logs, end):
         plan, speed = self.plan, self._speed()

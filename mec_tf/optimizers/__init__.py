@@ -1,6 +1,7 @@
-"""LARS, SGD with coupled decay, and the per-step schedules."""
+"""LARS, SGD with coupled decay, loss scaling, and the per-step schedules."""
 
 from mec_tf.optimizers.lars import LARS as LARS
+from mec_tf.optimizers.loss_scale import LossScale as LossScale
 from mec_tf.optimizers.schedules import WarmupCosine as WarmupCosine
 from mec_tf.optimizers.schedules import distortion_warmup as distortion_warmup
 from mec_tf.optimizers.schedules import ema_momentum as ema_momentum

@@ -177,17 +177,36 @@ def test_without_a_target_gradients_stop_only_where_there_is_a_predictor(
     assert np.abs(expected[True] - expected[False]).max() > 1e-4
 
 
-def test_local_views_meet_both_global_targets():
-    model = small_model()
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_local_views_meet_both_global_targets(symmetric):
+    model = small_model(
+        predictor=not symmetric, momentum=None if symmetric else 0.9
+    )
     views = [
         tf.random.stateless_normal([4, SIZE, SIZE, 3], [k, 0]) for k in range(2)
     ]
     views += [
         tf.random.stateless_normal([4, 6, 6, 3], [k, 1]) for k in range(3)
     ]
-    pairs = model.embedding_pairs(views)
-    assert len(pairs) == 2 + 3 * 2
-    assert all(z.shape == [4, DIM] for pair in pairs for z in pair)
+    met = []
+
+    def criterion(pairs, **_):
+        met.extend(pairs)
+        return tf.constant(0.0), {}
+
+    model.criterion = criterion
+    online, targets = model.embed(views)
+    model.compare(online, targets, step=0)
+    others = online[:2] if symmetric else targets
+    met = {
+        (
+            next(i for i, z in enumerate(online) if z is a),
+            next(j for j, z in enumerate(others) if z is b),
+        )
+        for a, b in met
+    }
+    globally = {(1, 0)} if symmetric else {(1, 0), (0, 1)}
+    assert met == globally | {(i, j) for i in (2, 3, 4) for j in (0, 1)}
 
 
 def collapsed_model(guard):
@@ -233,3 +252,17 @@ def test_call_gives_features_of_raw_images():
         photometric.normalize(images, model.policy.mean, model.policy.std)
     )
     np.testing.assert_allclose(model(images), expected, atol=1e-5)
+
+
+def test_compiled_by_xla_a_step_is_the_same():
+    weights, logs = {}, {}
+    for jit in (False, True):
+        model = small_model(guard=True)
+        model.compile(optimizer=SGD(0.1), jit_compile=jit)
+        data = tf.data.Dataset.from_tensors(batch())
+        logs[jit] = model.fit(data, verbose=0, shuffle=False).history
+        weights[jit] = [v.numpy() for v in model.learned]
+    for one, other in zip(weights[True], weights[False], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for name, (value,) in logs[False].items():
+        assert logs[True][name][0] == pytest.approx(value, rel=1e-4, abs=1e-5)
