@@ -179,8 +179,7 @@ def evaluation_batches(
       batch_size: images per batch; the last batch may hold fewer.
       indices: int64 `[k]`, which images; None: all.
       crop_fraction: the crop's side as a part of the resized image's short
-        side, in (0, 1]; None: 0.875, as usual on ImageNet, from 160 pixels up,
-        and 1 for small images, which have no margin to lose.
+        side, in (0, 1]; None: `crops.usual_crop_fraction`.
       interpolation: "bicubic" or "bilinear".
 
     Returns:
@@ -189,7 +188,7 @@ def evaluation_batches(
       cannot be read are left out, so a batch may hold fewer.
     """
     if crop_fraction is None:
-        crop_fraction = 0.875 if image_size >= 160 else 1.0
+        crop_fraction = crops.usual_crop_fraction(image_size)
     labels = source.labels
     if labels is None:
         labels = np.full([source.size], -1, np.int64)

@@ -6,12 +6,7 @@ import tensorflow as tf
 
 from mec_tf.evaluations.features import pixels
 from mec_tf.formats import saved_model
-from mec_tf.models import build_backbone
-from mec_tf.models.encoder import build_encoder
-
-RANDOM = "random:"
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from mec_tf.formats.origins import RANDOM, untrained
 
 
 def open_encoder(name):
@@ -43,9 +38,7 @@ def open_encoder(name):
 
 
 def _untrained(backbone):
-    encoder = build_encoder(
-        build_backbone(backbone), mean=IMAGENET_MEAN, std=IMAGENET_STD
-    )
+    encoder = untrained(backbone).encoder
     return tf.function(
         lambda images: encoder(images, training=False), reduce_retracing=True
     )

@@ -14,9 +14,10 @@ def write_onnx(encoder, path):
 
     Args:
         encoder: A callable from float32 images `[n, h, w, 3]` to features
-            `[n, d]`: a `keras.Model` or a layer, called with `training=False`.
+            `[n, d]`, or to a dict of outputs: a `keras.Model` or a layer,
+            called with `training=False`.
         path: The file to write; replaced if it exists. Its graph has the input
-            "images", `[n, h, w, 3]`, and the output "features".
+            "images", `[n, h, w, 3]`, and the output "features", or the dict's.
 
     Raises:
         ImportError: If `tf2onnx` is not installed.
@@ -33,8 +34,10 @@ def write_onnx(encoder, path):
 
     @tf.function(input_signature=[images])
     def serve(images):
-        features = encoder(images, training=False)
-        return {"features": tf.cast(features, tf.float32)}
+        outputs = encoder(images, training=False)
+        if not isinstance(outputs, dict):
+            outputs = {"features": outputs}
+        return {name: tf.cast(x, tf.float32) for name, x in outputs.items()}
 
     graph, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
     path = pathlib.Path(path)
