@@ -362,7 +362,7 @@ def export(formats, networks):
     flags.DEFINE_string(
         "encoder",
         None,
-        "Instead of a run: folder of an export, or random:BACKBONE (untrained).",
+        "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
     )
     flags.DEFINE_string(
         "from_torch",

@@ -24,6 +24,7 @@ def write_onnx(encoder, path):
     """
     try:
         import tf2onnx
+        from onnx import numpy_helper
     except ImportError as error:
         raise ImportError(
             "Writing ONNX needs the package tf2onnx, which is not installed. "
@@ -39,8 +40,19 @@ def write_onnx(encoder, path):
             outputs = {"features": outputs}
         return {name: tf.cast(x, tf.float32) for name, x in outputs.items()}
 
-    graph, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
+    # Constants that the function captured, such as the normalisation, come out
+    # as inputs without a value: make them constants again.
+    function = serve.get_concrete_function()
+    for captured, value in zip(
+        function.inputs[1:], function.captured_inputs, strict=True
+    ):
+        if captured.dtype != tf.resource:
+            model.graph.initializer.append(
+                numpy_helper.from_array(value.numpy(), captured.name)
+            )
+    del model.graph.input[1:]
     path = pathlib.Path(path)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(graph.SerializeToString())
+    partial.write_bytes(model.SerializeToString())
     os.replace(partial, path)
