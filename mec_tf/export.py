@@ -17,6 +17,7 @@ from mec_tf.formats import (
     torchvision,
 )
 from mec_tf.formats.card import CARD, write_card
+from mec_tf.formats.encoders import RANDOM
 from mec_tf.models.encoder import backbone_of, with_more_outputs
 from mec_tf.monitors.history import last_scores
 
@@ -57,7 +58,7 @@ def default_name():
             " --from_torch=FILE; give one of them"
         )
     source = FLAGS[given[0]].value
-    name = Path(source.removeprefix(origins.RANDOM)).name
+    name = Path(source.removeprefix(RANDOM)).name
     name = name.split(".")[0] if FLAGS.from_torch else name
     name = name.replace(":", "_")
     return name if FLAGS.format == "saved_model" else f"{name}_{FLAGS.format}"

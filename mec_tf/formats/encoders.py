@@ -6,7 +6,12 @@ import tensorflow as tf
 
 from mec_tf.evaluations.features import pixels
 from mec_tf.formats import saved_model
-from mec_tf.formats.origins import RANDOM, untrained
+from mec_tf.models import build_backbone
+from mec_tf.models.encoder import build_encoder
+
+RANDOM = "random:"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def open_encoder(name):
@@ -38,7 +43,9 @@ def open_encoder(name):
 
 
 def _untrained(backbone):
-    encoder = untrained(backbone).encoder
+    encoder = build_encoder(
+        build_backbone(backbone), mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
     return tf.function(
         lambda images: encoder(images, training=False), reduce_retracing=True
     )
