@@ -44,10 +44,11 @@ def write_onnx(encoder, path):
     # Constants that the function captured, such as the normalisation, come out
     # as inputs without a value: make them constants again.
     function = serve.get_concrete_function()
+    used = {name for node in model.graph.node for name in node.input}
     for captured, value in zip(
         function.inputs[1:], function.captured_inputs, strict=True
     ):
-        if captured.dtype != tf.resource:
+        if captured.name in used:
             model.graph.initializer.append(
                 numpy_helper.from_array(value.numpy(), captured.name)
             )
