@@ -57,11 +57,12 @@ def checkpoint(folder, step, network):
     """A network's arrays, by TensorFlow's own reader."""
     path = folder / f"runs/small/checkpoints/step-{step:08d}/state"
     reader = tf.train.load_checkpoint(str(path))
+    # What learns is also the optimizer's, and stored under its name.
     return {
         key: reader.get_tensor(key)
         for key in reader.get_variable_to_shape_map()
-        if key.startswith("model/")
-        and key.startswith("model/target/") == (network == "target")
+        if key.startswith("model/target/") == (network == "target")
+        and not key.startswith("_CHECKPOINTABLE")
     }
 
 
