@@ -107,7 +107,7 @@ EXPORT = {
     "no run": (["--workdir=gone"], 1, "gone holds no run"),
     "no checkpoint yet": (["--workdir=young"], 1, "no checkpoint can be read"),
     "no such step": (
-        ["--workdir=runs/small", "--step=7"],
+        ["--workdir=runs/small", "--step=7", "--export_dir=p"],
         1,
         "no checkpoint of step 7 .* steps 10, 15",
     ),
