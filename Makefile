@@ -3,15 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format lock clean help
+.PHONY: demo test test-interop lint format lock clean help
 
 help:
 	@echo "make demo    set up, pretrain on handwritten digits, export, score"
 	@echo "make test    set up, lint, run every test"
+	@echo "make test-interop  exports in TensorFlow 2.15 with tensorflow-addons"
 	@echo "make lint    ruff, without changing anything"
 	@echo "make format  ruff, in place"
 	@echo "make lock    resolve the newest versions that setup.cfg allows"
-	@echo "make clean   remove .venv, caches, runs/digits and exports/digits"
+	@echo "make clean   remove .venv*, caches, runs/digits and exports/digits"
 
 demo: .venv/.runtime
 	$(BIN)/python -m mec_tf.train --flagfile=flags/digits.cfg
@@ -25,6 +26,26 @@ demo: .venv/.runtime
 
 test: lint
 	$(BIN)/python -m pytest
+
+# tensorflow-addons ended with TensorFlow 2.15, which needs Python 3.9 to 3.11:
+# an environment of its own, in which what the main one exports is fine-tuned.
+INTEROP_PYTHON ?= $(shell for p in python3.11 python3.10 $(PYTHON); do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
+	    2>/dev/null && echo $$p && break; done)
+ifneq ($(INTEROP_PYTHON),)
+test-interop: .venv/.runtime .venv-interop/.installed
+	.venv-interop/bin/python -m pytest -c tests_interop/pytest.ini tests_interop
+else
+test-interop:
+	@echo "test-interop: SKIPPED: found no Python 3.10 or 3.11; name one:" \
+	    "make test-interop INTEROP_PYTHON=python3.11"
+	@test -z "$(INTEROP_REQUIRED)"
+endif
+
+.venv-interop/.installed: requirements-interop.lock
+	test -x .venv-interop/bin/python || $(INTEROP_PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install -r requirements-interop.lock
+	@touch $@
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -51,14 +72,16 @@ format: .venv/.test
 
 # PyTorch is the tests' oracle, on the CPU: a wheel without CUDA is enough, and
 # one with it brings its own libraries.
-UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 \
-	--no-annotate --custom-compile-command "make lock"
+UV_COMPILE = uv pip compile --quiet --universal --no-annotate \
+	--custom-compile-command "make lock" --python-version
 lock:
-	echo setuptools | $(UV_COMPILE) --upgrade setup.cfg - -o requirements.lock
-	$(UV_COMPILE) --extra test setup.cfg -c requirements.lock \
+	echo setuptools | $(UV_COMPILE) 3.11 --upgrade setup.cfg - -o requirements.lock
+	$(UV_COMPILE) 3.11 --extra test setup.cfg -c requirements.lock \
 	    | grep -vE '^(cuda|nvidia|triton)' > requirements-test.lock
+	$(UV_COMPILE) 3.10 --upgrade requirements-interop.in \
+	    -o requirements-interop.lock
 
 clean:
-	rm -rf .venv build mec_tf.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-interop build mec_tf.egg-info .pytest_cache .ruff_cache .hypothesis
 	rm -rf runs/digits exports/digits
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -106,6 +106,62 @@ class Checkpoints:
             ) from error
 
 
+def restore_part(folder, step=None, **state):
+    """Restores some of the objects that a checkpoint holds.
+
+    Args:
+        folder: `pathlib.Path` of a run's checkpoints.
+        step: Which one; None: the newest intact one.
+        **state: Objects by the names that `Checkpoints` knows; a dict stands
+            for an object of which its members are wanted.
+
+    Returns:
+        The step of the checkpoint that was read.
+
+    Raises:
+        ValueError: If there is no such intact checkpoint, or if it does not
+            hold the objects.
+    """
+    checkpoints = Checkpoints(folder, keep=1)
+    steps = checkpoints.steps()
+    wanted = (
+        reversed(steps) if step is None else [s for s in steps if s == step]
+    )
+    faults = []
+    for found in wanted:
+        path = checkpoints._path(found)
+        fault = find_fault(path)
+        if fault is None:
+            _read_part(path, state)
+            return found
+        faults.append(f"; {path.name} is damaged ({fault})")
+    raise ValueError(
+        f"no checkpoint{'' if step is None else f' of step {step}'} can be read"
+        f" in {folder}, which has those of steps"
+        f" {', '.join(map(str, steps)) or 'none'}{''.join(faults)}; name the"
+        " workdir of a run and one of its steps"
+    )
+
+
+def _read_part(path, state):
+    root = tf.train.Checkpoint(
+        **{
+            name: tf.train.Checkpoint(**part)
+            if isinstance(part, dict)
+            else part
+            for name, part in state.items()
+        }
+    )
+    try:
+        status = root.read(str(path / "state"))
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"checkpoint {path} does not hold what the flags of its run say"
+            f" ({_first_line(error)}); was the run's code or flags.cfg changed?"
+        ) from error
+
+
 def find_fault(path):
     """What is wrong with a checkpoint folder, or None where it is intact."""
     try:

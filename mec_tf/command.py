@@ -15,15 +15,16 @@ from absl import app, logging
 from mec_tf import config, distribute
 
 FLAGS = config.FLAGS
+_USERS_MATTER = (ValueError, FloatingPointError, ImportError, OSError)
 
 
 def run(main):
     """Parses the flags and runs `main()`; never returns.
 
-    A `ValueError` or `FloatingPointError` that this package raised on purpose
-    and every `OSError` is a user's matter: it ends in one line (`--verbosity=1`
-    shows where it came from). Anything else is a defect and keeps its
-    traceback.
+    A `ValueError`, `FloatingPointError` or `ImportError` (a missing extra) that
+    this package raised on purpose and every `OSError` is a user's matter: it
+    ends in one line (`--verbosity=1` shows where it came from). Anything else
+    is a defect and keeps its traceback.
     """
 
     def guarded(_):
@@ -31,7 +32,7 @@ def run(main):
             logging.set_verbosity(logging.WARNING)
         try:
             main()
-        except (ValueError, FloatingPointError, OSError) as error:
+        except _USERS_MATTER as error:
             if not (isinstance(error, OSError) or _raised_here(error)):
                 raise
             if logging.get_verbosity() > logging.INFO:

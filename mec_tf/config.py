@@ -562,6 +562,74 @@ def _all_positive(texts):
         return False
 
 
+def export(formats, networks):
+    """Flags that say what is handed on, and in which format."""
+    flags.DEFINE_string("workdir", None, "Folder of the run to export from.")
+    flags.DEFINE_integer(
+        "step",
+        None,
+        "Step of the run's checkpoint. Default: the newest.",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "network",
+        "online",
+        networks,
+        "online: the network that learns by gradient. target: its moving"
+        " average.",
+    )
+    flags.DEFINE_string(
+        "encoder",
+        None,
+        "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
+    )
+    flags.DEFINE_string(
+        "from_torch",
+        None,
+        "Instead of a run: file of torchvision's weights or of the MEC authors'"
+        " checkpoint, for --backbone.",
+    )
+    flags.DEFINE_string(
+        "backbone", None, "What the weights of --from_torch were made for."
+    )
+    flags.DEFINE_enum(
+        "format",
+        "saved_model",
+        formats,
+        "saved_model: TensorFlow, serving. keras: encoder.keras. onnx: other"
+        " runtimes. torchvision: PyTorch, UniTrack. detectron2: detectors.",
+    )
+    flags.DEFINE_string(
+        "export_dir",
+        None,
+        "Folder to write. Default: exports/NAME, after the run, export,"
+        " backbone or file; exports/NAME_FORMAT for other formats than"
+        " saved_model.",
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side that serve_bytes resizes images to, pixels. Default: what the"
+        " encoder was trained at, else 224.",
+        lower_bound=1,
+    )
+    flags.DEFINE_bool(
+        "include_projector",
+        False,
+        "Also hand on the projector: the output (SavedModel: the signature)"
+        " `embedding`.",
+    )
+    flags.DEFINE_bool(
+        "intermediate",
+        False,
+        "Also hand on the stages' feature maps: the outputs (SavedModel: of the"
+        " signature `intermediate`) `res2` to `res5`.",
+    )
+    flags.DEFINE_bool(
+        "overwrite", False, "Replace the export that stands in --export_dir."
+    )
+
+
 def resolved():
     """Every flag of the running main with its value, as `--name=value` lines.
 

@@ -39,7 +39,12 @@ def replaced_folder(path):
         if path.exists():
             shutil.rmtree(former, ignore_errors=True)
             os.replace(path, former)
-        os.replace(partial, path)
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if former.exists():
+                os.replace(former, path)
+            raise
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -201,3 +201,20 @@ def make_photograph(seed, height=150, width=200):
 @pytest.fixture
 def photograph():
     return make_photograph
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """PyTorch's networks, beside TensorFlow in one process."""
+    # PyTorch's optimizers import triton where it is installed, whose copy of
+    # LLVM crashes beside TensorFlow's.
+    sys.modules.setdefault("triton", None)
+    torch = pytest.importorskip("torch")
+    # torchvision registers operators that a wheel for another build of torch
+    # lacks, and that networks do not need.
+    register_fake = torch.library.register_fake
+    torch.library.register_fake = lambda *_, **__: lambda function: function
+    try:
+        return pytest.importorskip("torchvision")
+    finally:
+        torch.library.register_fake = register_fake

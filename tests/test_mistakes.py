@@ -8,6 +8,10 @@ import pytest
 from conftest import SMALL
 from PIL import Image
 
+from mec_tf.formats import torchvision
+from mec_tf.formats.torch_file import write_torch_file
+from mec_tf.models import build_backbone
+
 IMAGES = ("--dataset=folder", "--image_size=8", "--batch_size=4")
 # (command line, exit code, what the one line must say)
 TRAIN = {
@@ -97,6 +101,78 @@ REPORT = {
     "nothing named": ([], 1, "nothing to draw"),
 }
 
+EXPORT = {
+    "nothing named": ([], 1, "received 0 of --workdir"),
+    "two named": (["--workdir=runs/small", "--encoder=x"], 1, "received 2 of"),
+    "no run": (["--workdir=gone"], 1, "gone holds no run"),
+    "no checkpoint yet": (["--workdir=young"], 1, "no checkpoint can be read"),
+    "no such step": (
+        ["--workdir=runs/small", "--step=7", "--export_dir=p"],
+        1,
+        "no checkpoint of step 7 .* steps 10, 15",
+    ),
+    "only damaged": (["--workdir=damaged"], 1, "damaged .state.data.*checksum"),
+    "no export": (["--encoder=texts"], 1, "encoder=texts cannot be opened"),
+    "unknown backbone": (["--encoder=random:vgg"], 1, "'vgg'.*resnet50"),
+    "export in the way": (
+        ["--workdir=runs/small", "--export_dir=exports/small"],
+        1,
+        "exports/small holds an export.*--overwrite",
+    ),
+    "overwrite something else": (
+        ["--workdir=runs/small", "--export_dir=runs/small", "--overwrite"],
+        1,
+        "runs/small exists and is no export",
+    ),
+    "no such file": (
+        ["--from_torch=gone.pth", "--backbone=resnet18"],
+        1,
+        "gone.pth",
+    ),
+    "no torch file": (
+        ["--from_torch=a_file", "--backbone=resnet18"],
+        1,
+        "a_file, which cannot be unpickled with weights only",
+    ),
+    "backbone missing": (["--from_torch=tiny.pth"], 1, "give --backbone"),
+    "wrong backbone": (
+        ["--from_torch=tiny.pth", "--backbone=resnet18"],
+        1,
+        "does not fit 'resnet18'.* more",
+    ),
+    "no target": (
+        ["--from_torch=tiny.pth", "--backbone=resnet_tiny", "--network=target"],
+        1,
+        "leave out --network=target",
+    ),
+    "no projector": (
+        ["--encoder=exports/small", "--include_projector", "--export_dir=p"],
+        1,
+        "no projector to include",
+    ),
+    "projector in weights": (
+        ["--workdir=runs/small", "--include_projector", "--format=torchvision"],
+        1,
+        "leave out --include_projector",
+    ),
+    "no ResNet for torchvision": (
+        ["--encoder=random:keras:MobileNetV2", "--format=torchvision"],
+        1,
+        "expected a residual network",
+    ),
+    "no ResNet for detectron2": (
+        ["--workdir=runs/small", "--format=detectron2"],
+        1,
+        "'resnet_tiny'; expected one that Detectron2 has",
+    ),
+    "no stages": (
+        ["--encoder=random:keras:MobileNetV2", "--intermediate"],
+        1,
+        "no stages res2 to res5",
+    ),
+    "unknown format": (["--format=tflite"], 2, "format.*saved_model"),
+}
+
 
 @pytest.fixture(scope="module")
 def place(small_run, tmp_path_factory):
@@ -118,6 +194,10 @@ def place(small_run, tmp_path_factory):
         if k % 3 == 0:  # its header is good
             content = path.read_bytes()
             path.write_bytes(content[:60] + bytes(len(content) - 60))
+    (folder / "young").mkdir()
+    shutil.copy(folder / "runs/small/flags.cfg", folder / "young")
+    tiny = torchvision.to_state_dict(build_backbone("resnet_tiny"))
+    write_torch_file(folder / "tiny.pth", tiny)
     for name in ("other", "damaged"):
         shutil.copytree(folder / "runs/small", folder / name)
         flags = (folder / name / "flags.cfg").read_text()
@@ -145,6 +225,7 @@ def contents(folder):
         ("train", TRAIN, SMALL),
         ("evaluate", EVALUATE, ["--dataset=digits"]),
         ("report", REPORT, []),
+        ("export", EXPORT, []),
     ],
 )
 def test_mistakes_get_one_line(main, cases, common, run_lines, place):
@@ -164,4 +245,4 @@ def test_mistakes_get_one_line(main, cases, common, run_lines, place):
 
 
 def test_there_are_twenty_and_more():
-    assert len(TRAIN) + len(EVALUATE) + len(REPORT) >= 20
+    assert len(TRAIN) + len(EVALUATE) + len(REPORT) + len(EXPORT) >= 20

@@ -149,6 +149,18 @@ def cut(image, box, size, interpolation):
     )
 
 
+def usual_crop_fraction(size):
+    """The crop's side as a part of the resized short side, in (0, 1].
+
+    0.875, as usual on ImageNet, from 160 pixels up, and 1 for small images,
+    which have no margin to lose.
+
+    Args:
+      size: side of the crop, in pixels.
+    """
+    return 0.875 if size >= 160 else 1.0
+
+
 def centre_crop(image, *, size, crop_fraction, interpolation, resize="short"):
     """Resizes an image to `size / crop_fraction` and cuts the centre.
 

@@ -231,8 +231,7 @@ def evaluation_batches(
       batch_size: images per batch; the last batch may hold fewer.
       indices: int64 `[k]`, which images; None: all.
       crop_fraction: the crop's side as a part of the resized image's short
-        side, in (0, 1]; None: 0.875, as usual on ImageNet, from 160 pixels up,
-        and 1 for small images, which have no margin to lose.
+        side, in (0, 1]; None: `crops.usual_crop_fraction`.
       interpolation: "bicubic" or "bilinear".
       resize: "short" or "square", see `crops.centre_crop`.
 
@@ -243,7 +242,7 @@ def evaluation_batches(
       fewer.
     """
     if crop_fraction is None:
-        crop_fraction = 0.875 if image_size >= 160 else 1.0
+        crop_fraction = crops.usual_crop_fraction(image_size)
     labels = source.labels
     if labels is None:
         labels = np.full([source.size], -1, np.int64)

@@ -9,6 +9,7 @@ network, like the encoder.
 import numpy as np
 
 from mec_tf.formats import torchvision
+from mec_tf.models import heads
 
 
 def to_state_dict(networks):
@@ -66,6 +67,34 @@ def load_state_dict(networks, state_dict):
         if part.endswith("projector"):
             tensors = _without_last_bias(tensors, _last_linear(network))
         torchvision.load_state_dict(network, tensors, rename=rename)
+
+
+def build_projector(state_dict):
+    """Builds a projector of the sizes that a checkpoint's has.
+
+    Args:
+        state_dict: A dict in the layout of the authors' checkpoints.
+
+    Returns:
+        What `heads.build_projector` returns, with fresh weights.
+
+    Raises:
+        ValueError: If the checkpoint has no projector.
+    """
+    prefix = _layout("projector")[0]
+    shapes = [
+        np.shape(tensor)
+        for name, tensor in state_dict.items()
+        if name.startswith(prefix) and np.ndim(tensor) == 2
+    ]
+    if not shapes:
+        raise ValueError(
+            f"Received a checkpoint without {prefix}0.weight; expected the "
+            "authors' projector. Give their whole checkpoint."
+        )
+    return heads.build_projector(
+        shapes[0][1], dim=shapes[0][0], layers=len(shapes)
+    )
 
 
 def is_mec_checkpoint(state_dict):

@@ -14,15 +14,17 @@ def write_onnx(encoder, path):
 
     Args:
         encoder: A callable from float32 images `[n, h, w, 3]` to features
-            `[n, d]`: a `keras.Model` or a layer, called with `training=False`.
+            `[n, d]`, or to a dict of outputs: a `keras.Model` or a layer,
+            called with `training=False`.
         path: The file to write; replaced if it exists. Its graph has the input
-            "images", `[n, h, w, 3]`, and the output "features".
+            "images", `[n, h, w, 3]`, and the output "features", or the dict's.
 
     Raises:
         ImportError: If `tf2onnx` is not installed.
     """
     try:
         import tf2onnx
+        from onnx import numpy_helper
     except ImportError as error:
         raise ImportError(
             "Writing ONNX needs the package tf2onnx, which is not installed. "
@@ -33,11 +35,25 @@ def write_onnx(encoder, path):
 
     @tf.function(input_signature=[images])
     def serve(images):
-        features = encoder(images, training=False)
-        return {"features": tf.cast(features, tf.float32)}
+        outputs = encoder(images, training=False)
+        if not isinstance(outputs, dict):
+            outputs = {"features": outputs}
+        return {name: tf.cast(x, tf.float32) for name, x in outputs.items()}
 
-    graph, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=[images])
+    # Constants that the function captured, such as the normalisation, come out
+    # as inputs without a value: make them constants again.
+    function = serve.get_concrete_function()
+    used = {name for node in model.graph.node for name in node.input}
+    for captured, value in zip(
+        function.inputs[1:], function.captured_inputs, strict=True
+    ):
+        if captured.name in used:
+            model.graph.initializer.append(
+                numpy_helper.from_array(value.numpy(), captured.name)
+            )
+    del model.graph.input[1:]
     path = pathlib.Path(path)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(graph.SerializeToString())
+    partial.write_bytes(model.SerializeToString())
     os.replace(partial, path)

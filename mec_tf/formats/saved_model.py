@@ -4,16 +4,16 @@ A folder with `saved_model.pb` and `variables/` (TensorFlow's reusable
 SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 """
 
-import json
-
 import tensorflow as tf
 
 from mec_tf.files import replaced_folder
-from mec_tf.version import __version__
+from mec_tf.formats.card import CARD, read_card, write_card
+from mec_tf.formats.image_bytes import read_images
+from mec_tf.models.encoder import with_more_outputs
 
-CARD = "encoder.json"
 KERAS_FILE = "encoder.keras"
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+FILES = tf.TensorSpec([None], tf.string, name="images")
 
 
 def reusable(encoder):
@@ -25,17 +25,15 @@ def reusable(encoder):
 
     Returns:
         A trackable with `__call__(inputs, training)`, `variables`,
-        `trainable_variables`, `regularization_losses` and the signature
-        `serve`: `images` to `{"features": [n, d]}`.
+        `trainable_variables` and `regularization_losses`, and, for
+        `keras.layers.TFSMLayer`, the endpoints `serve` (inference) and `train`
+        (batch norm by the batch, running statistics updated). All return
+        features `[n, d]`.
     """
 
     @tf.function
     def call(inputs, training=False):
         return encoder(inputs, training=training)
-
-    @tf.function(input_signature=[IMAGES])
-    def serve(images):
-        return {"features": encoder(images, training=False)}
 
     # Tracing both modes puts both into the SavedModel.
     for training in (False, True):
@@ -46,56 +44,82 @@ def reusable(encoder):
         regularization_losses=[],
     )
     root.__call__ = call
-    root.serve = serve
+    for name, training in (("serve", False), ("train", True)):
+        endpoint = tf.function(
+            lambda images, training=training: encoder(
+                images, training=training
+            ),
+            input_signature=[IMAGES],
+        )
+        setattr(root, name, endpoint)
     return root
 
 
-def save(
-    encoder,
-    folder,
-    *,
-    backbone,
-    image_size,
-    mean,
-    std,
-    objective,
-    dataset,
-    steps,
-    scores,
-):
+def signatures(encoder, image_size, *, projector=None, intermediate=False):
+    """What a server offers, each a function from `images` to a dict.
+
+    Args:
+        encoder: As for `reusable`.
+        image_size: Side that `serve_bytes` resizes to, pixels.
+        projector: `keras.Model`, features `[n, d]` to embeddings `[n, k]`, or
+            None.
+        intermediate: Whether to offer the stages' maps.
+
+    Returns:
+        A dict. "serving_default": float32 RGB `[n, h, w, 3]` in [0, 1] to
+        `features` `[n, d]`. "serve_bytes": string `[n]`, files of images, to
+        `features`. "embedding": images to `embedding` `[n, k]`, with a
+        projector. "intermediate": images to `res2` to `res5`.
+    """
+    model = with_more_outputs(
+        encoder, projector=projector, intermediate=intermediate
+    )
+
+    def offer(*names):
+        @tf.function(input_signature=[IMAGES])
+        def serve(images):
+            outputs = model(images, training=False)
+            return {name: outputs[name] for name in names}
+
+        return serve
+
+    @tf.function(input_signature=[FILES])
+    def serve_bytes(images):
+        pixels = read_images(images, image_size)
+        return {"features": encoder(pixels, training=False)}
+
+    offered = {"serving_default": offer("features"), "serve_bytes": serve_bytes}
+    if projector is not None:
+        offered["embedding"] = offer("embedding")
+    if intermediate:
+        offered["intermediate"] = offer("res2", "res3", "res4", "res5")
+    return offered
+
+
+def save(encoder, folder, *, projector=None, intermediate=False, **about):
     """Writes an encoder to a folder, whole or not at all.
 
     Args:
-        encoder: `keras.Model`, float32 RGB `[n, h, w, 3]` in [0, 1] to
-            features `[n, d]`.
+        encoder: As for `reusable`.
         folder: Where to; what stands there is replaced.
-        backbone: Name of the backbone.
-        image_size: Side that it was trained at, pixels.
-        mean: The normalisation inside the encoder, three floats.
-        std: Likewise.
-        objective: Name of the loss, None if it was not trained.
-        dataset: What it was trained on.
-        steps: For how many steps.
-        scores: Dict of measured scores, each named with its split.
+        projector: As for `signatures`.
+        intermediate: As for `signatures`.
+        **about: What `card.write_card` takes: `backbone`, `image_size`,
+            `mean`, `std`, `objective`, `dataset`, `steps` and `scores`.
     """
     root = reusable(encoder)
-    card = {
-        "backbone": backbone,
-        "feature_dim": encoder.output_shape[-1],
-        "image_size": image_size,
-        "input_range": [0.0, 1.0],
-        "mean": list(mean),
-        "std": list(std),
-        "objective": objective,
-        "dataset": dataset,
-        "steps": steps,
-        "version": __version__,
-        "scores": scores,
-    }
+    offered = signatures(
+        encoder,
+        about["image_size"],
+        projector=projector,
+        intermediate=intermediate,
+    )
+    # What is not reachable from the root is not saved.
+    root.projector = projector
     with replaced_folder(folder) as partial:
-        tf.saved_model.save(root, str(partial), {"serving_default": root.serve})
+        tf.saved_model.save(root, str(partial), offered)
         encoder.save(partial / KERAS_FILE)
-        (partial / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        write_card(partial, encoder, **about)
 
 
 def load(folder):
@@ -112,7 +136,7 @@ def load(folder):
         ValueError: If the folder is not an export.
     """
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = read_card(folder)
         root = tf.saved_model.load(str(folder))
         serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:

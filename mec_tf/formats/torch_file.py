@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 
 import numpy as np
 
@@ -21,10 +22,19 @@ def read_torch_file(path):
 
     Raises:
         ImportError: If `torch` is not installed.
-        ValueError: If the file holds no state dict.
+        OSError: If there is no such file.
+        ValueError: If the file holds no state dict, or more than weights.
     """
     torch = _import_torch()
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = (str(error).strip().splitlines() or ["it is cut off"])[0]
+        raise ValueError(
+            f"Received {path}, which cannot be unpickled with weights only: "
+            f"{reason} Expected a file of torch.save that holds tensors and "
+            "plain containers. Save the module's state_dict()."
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -13,6 +13,8 @@ from mec_tf.models.batch_norm import BatchNormalization
 # Keras keeps [h, w, in, out] and [in, out]; PyTorch [out, in, h, w], [out, in].
 _TO_PYTORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 _COUNTER = ".num_batches_tracked"
+# Complaints that an error lists: one line is read, a hundred are not.
+_SHOWN = 4
 
 
 def to_state_dict(backbone, *, rename=str):
@@ -55,7 +57,7 @@ def load_state_dict(backbone, state_dict, *, rename=str):
 
     Raises:
         ValueError: If names are missing or unexpected, or shapes differ; lists
-            them, and changes no weight.
+            the first of them, and changes no weight.
     """
     variables = _variables(backbone, rename)
     given = {
@@ -73,9 +75,12 @@ def load_state_dict(backbone, state_dict, *, rename=str):
                 f"{name} of shape {given[name].shape} instead of {expected}"
             )
     if complaints:
+        shown = sorted(complaints)[:_SHOWN]
+        if len(complaints) > _SHOWN:
+            shown.append(f"and {len(complaints) - _SHOWN} more")
         raise ValueError(
             f"Received a state dict that does not fit {backbone.name!r}: "
-            f"{'; '.join(sorted(complaints))}. Expected torchvision's names "
+            f"{'; '.join(shown)}. Expected torchvision's names "
             "and shapes. Choose the backbone that the weights were made for."
         )
     for name, variable in variables.items():

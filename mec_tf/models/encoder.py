@@ -1,5 +1,7 @@
 """The part of a network that is handed on: normalisation and backbone."""
 
+import re
+
 import keras
 
 
@@ -44,3 +46,53 @@ def in_float32(encoder):
     )
     copy.set_weights(encoder.get_weights())
     return copy
+
+
+def backbone_of(encoder):
+    """The backbone, `keras.Model`, inside what `build_encoder` returned."""
+    return encoder.layers[-1]
+
+
+def with_more_outputs(encoder, *, projector=None, intermediate=False):
+    """Lets an encoder return more than its features.
+
+    Args:
+        encoder: What `build_encoder` returned. Its variables are shared.
+        projector: `keras.Model`, features `[n, d]` to embeddings `[n, k]`, or
+            None.
+        intermediate: Whether to return the maps after each of the four stages
+            of a residual network.
+
+    Returns:
+        `keras.Model` from the same images to a dict: "features" `[n, d]`;
+        "embedding" `[n, k]` where there is a projector; "res2" to "res5", each
+        `[n, h', w', c]`, where `intermediate` (Detectron2's names).
+
+    Raises:
+        ValueError: If the backbone has no such stages.
+    """
+    _, normalization, backbone = encoder.layers
+    outputs = {"features": backbone.output}
+    if intermediate:
+        outputs |= _stages(backbone)
+    tapped = keras.Model(backbone.input, outputs, name=backbone.name)
+    outputs = tapped(normalization.output)
+    if projector is not None:
+        outputs["embedding"] = projector(outputs["features"])
+    return keras.Model(encoder.input, outputs, name="encoder")
+
+
+def _stages(backbone):
+    """The last map of each stage; a later block replaces an earlier one."""
+    maps = {}
+    for layer in backbone.layers:
+        block_end = re.fullmatch(r"layer(\d)\.\d+\.relu", layer.name)
+        if block_end:
+            maps[f"res{int(block_end[1]) + 1}"] = layer.output
+    if list(maps) != ["res2", "res3", "res4", "res5"]:
+        raise ValueError(
+            f"Received backbone {backbone.name!r}, which has no stages res2 to"
+            " res5; expected one of mec_tf's residual networks. Leave out"
+            " --intermediate."
+        )
+    return maps

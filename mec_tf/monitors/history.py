@@ -81,11 +81,16 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def last_scores(workdir):
-    """The newest `rankme` and `knn_accuracy` of a run, a dict of floats."""
+def last_scores(workdir, step=None):
+    """The newest `rankme` and `knn_accuracy` of a run, a dict of floats.
+
+    Args:
+        workdir: `pathlib.Path` of the run.
+        step: What was measured later does not count; None: all does.
+    """
     scores = {}
     for row in read(workdir / "metrics.csv"):
         for name in ("rankme", "knn_accuracy"):
-            if row[name]:
+            if row[name] and (step is None or int(row["step"]) <= step):
                 scores[name] = float(row[name])
     return scores

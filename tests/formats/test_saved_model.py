@@ -1,10 +1,15 @@
+import io
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from mec_tf.data import pipeline, sources
+from mec_tf.evaluations import features
 from mec_tf.formats import saved_model
 from mec_tf.models import build_backbone
 from mec_tf.models.encoder import build_encoder
@@ -37,12 +42,12 @@ def exported(tmp_path_factory):
     return encoder, folder
 
 
-def save(encoder, folder):
+def save(encoder, folder, image_size=16):
     saved_model.save(
         encoder,
         folder,
         backbone="resnet_tiny",
-        image_size=16,
+        image_size=image_size,
         mean=MEAN,
         std=STD,
         objective="mec",
@@ -136,3 +141,94 @@ def test_a_failed_export_leaves_the_former_one(exported, tmp_path, monkeypatch):
 def test_a_folder_that_is_no_export_is_named(tmp_path):
     with pytest.raises(ValueError, match="is not an exported encoder"):
         saved_model.load(tmp_path)
+
+
+def test_keras_takes_it_as_a_layer(exported):
+    encoder, folder = exported
+    layer = keras.layers.TFSMLayer(
+        folder, call_endpoint="serve", call_training_endpoint="train"
+    )
+    np.testing.assert_allclose(layer(images()), encoder(images()), rtol=1e-4)
+    before = [weight.numpy() for weight in layer.weights]
+    model = keras.Sequential([layer, keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    targets = np.zeros([3, 2], np.float32)
+
+    layer(images(), training=False)
+    for weight, former in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), former)
+    assert len(layer.trainable_weights) == len(encoder.trainable_weights)
+    assert len(layer.weights) == len(encoder.weights)
+
+    model.fit(images(), targets, verbose=0)
+    for weight, former in zip(layer.weights, before, strict=True):
+        assert not np.array_equal(weight.numpy(), former), weight.path
+
+
+def as_file(pixels, kind, mode="RGB", **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Folder of photographs in every guise that cameras and tools give."""
+    one, other = load_sample_images().images
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    alpha = np.dstack([one, one[..., :1]])
+    deep = one[..., 0].astype(np.uint16) * 257
+    files = {
+        "a.jpg": as_file(one, "JPEG"),
+        "b.jpg": as_file(other[:, 100:200], "JPEG", exif=turned),
+        "c.jpg": as_file(one[50:150], "JPEG", "L"),
+        "d.jpg": as_file(other, "JPEG", "CMYK"),
+        "e.jpg": as_file(other, "PNG"),  # as in ImageNet
+        "f.png": as_file(alpha, "PNG", "RGBA"),
+        "g.png": as_file(deep, "PNG", "I;16"),
+        "h.png": as_file(one[:9, :7], "PNG", "P"),
+        "i.gif": as_file(one, "GIF"),
+    }
+    folder = tmp_path_factory.mktemp("photos")
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("image_size", [32, 160])
+def test_files_give_the_features_that_evaluate_sees(
+    exported, photos, image_size, tmp_path
+):
+    encoder, _ = exported
+    save(encoder, tmp_path / "export", image_size)
+    encode, _ = saved_model.load(tmp_path / "export")
+    source = sources.load("folder", data_dir=photos).pretrain
+    expected = features.extract(
+        encode,
+        pipeline.evaluation_batches(
+            source, image_size=image_size, batch_size=4
+        ),
+    ).values
+    served = tf.saved_model.load(str(tmp_path / "export")).signatures
+    files = [path.read_bytes() for path in sorted(photos.iterdir())]
+    outputs = served["serve_bytes"](images=tf.constant(files))
+    assert outputs.keys() == {"features"}
+    np.testing.assert_allclose(outputs["features"], expected, rtol=1e-5)
+
+
+def test_a_bad_file_is_named_and_the_server_lives_on(exported, photos):
+    _, folder = exported
+    serve = tf.saved_model.load(str(folder)).signatures["serve_bytes"]
+    good = (photos / "a.jpg").read_bytes()
+    bad = [good[:9999], b"GIF89a", b"", (photos / "e.jpg").read_bytes()[:-9]]
+    before = serve(images=tf.constant([good]))["features"]
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"these indices cannot be decoded:\] \[0 2 3 5\]",
+    ):
+        serve(images=tf.constant([bad[0], good, *bad[1:3], good, bad[3]]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0\]"):
+        serve(images=tf.constant(bad[:1]))
+    after = serve(images=tf.constant([good]))["features"]
+    np.testing.assert_array_equal(before, after)

@@ -16,18 +16,6 @@ sys.modules.setdefault("triton", None)
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module")
-def torchvision():
-    # torchvision registers operators that a wheel for another build of torch
-    # lacks, and that these tests do not need.
-    register_fake = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        return pytest.importorskip("torchvision")
-    finally:
-        torch.library.register_fake = register_fake
-
-
 def build_reference(torchvision, name, rng):
     """torchvision's network with random weights and statistics."""
     network = torchvision.models.get_model(name)

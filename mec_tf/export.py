@@ -1,0 +1,176 @@
+"""Hand an encoder on: from a run, an export or PyTorch, in any format.
+
+python -m mec_tf.export --workdir=runs/digits --format=onnx
+python -m mec_tf.export --from_torch=resnet50.pth --backbone=resnet50
+"""
+
+from pathlib import Path
+
+from mec_tf import command, config
+from mec_tf.files import replaced_folder
+from mec_tf.formats import (
+    detectron2,
+    onnx,
+    origins,
+    saved_model,
+    torch_file,
+    torchvision,
+)
+from mec_tf.formats.card import CARD, write_card
+from mec_tf.formats.encoders import RANDOM
+from mec_tf.models.encoder import backbone_of, with_more_outputs
+from mec_tf.monitors.history import last_scores
+
+FORMATS = ("saved_model", "keras", "onnx", "torchvision", "detectron2")
+OF_WEIGHTS = ("torchvision", "detectron2")
+
+FLAGS = config.FLAGS
+config.export(FORMATS, origins.NETWORKS)
+
+
+def main():
+    """Opens what the flags name and writes it, whole or not at all."""
+    folder = Path(FLAGS.export_dir or f"exports/{default_name()}")
+    refuse_what_stands_in_the_way(folder)
+    origin = open_origin()
+    if FLAGS.image_size:
+        origin.about["image_size"] = FLAGS.image_size
+    extras = extra_outputs(origin)
+    if FLAGS.format == "saved_model":
+        saved_model.save(origin.encoder, folder, **extras, **origin.about)
+    else:
+        with replaced_folder(folder) as partial:
+            WRITERS[FLAGS.format](partial, folder, origin, extras)
+            write_card(partial, origin.encoder, **origin.about)
+    print(f"{FLAGS.format}: {folder}")
+
+
+def default_name():
+    """What the export is called where the flags do not say."""
+    given = [
+        name
+        for name in ("workdir", "encoder", "from_torch")
+        if FLAGS[name].value is not None
+    ]
+    if len(given) != 1:
+        raise ValueError(
+            f"received {len(given)} of --workdir=RUN, --encoder=EXPORT and"
+            " --from_torch=FILE; give one of them"
+        )
+    source = FLAGS[given[0]].value
+    name = Path(source.removeprefix(RANDOM)).name
+    name = name.split(".")[0] if FLAGS.from_torch else name
+    name = name.replace(":", "_")
+    return name if FLAGS.format == "saved_model" else f"{name}_{FLAGS.format}"
+
+
+def refuse_what_stands_in_the_way(folder):
+    """Makes sure that the folder is free, or an export to be replaced."""
+    if not folder.exists():
+        return
+    if not (folder / CARD).is_file():
+        raise ValueError(
+            f"--export_dir={folder} exists and is no export ({CARD} is"
+            " missing); name another folder"
+        )
+    if not FLAGS.overwrite:
+        raise ValueError(
+            f"--export_dir={folder} holds an export; name another folder, or"
+            " replace it with --overwrite"
+        )
+
+
+def open_origin():
+    """The encoder that the flags name."""
+    if FLAGS.step is not None and not FLAGS.workdir:
+        raise ValueError("--step is of a run: give --workdir=RUN, too")
+    if FLAGS.backbone and not FLAGS.from_torch:
+        raise ValueError("--backbone is for --from_torch; leave it out")
+    if FLAGS.encoder:
+        if FLAGS.network == "target":
+            raise ValueError("--network=target needs a run: --workdir=RUN")
+        return origins.open_origin(FLAGS.encoder)
+    if FLAGS.from_torch:
+        if not FLAGS.backbone:
+            raise ValueError(
+                f"--from_torch={FLAGS.from_torch} does not say what network its"
+                " weights are of; give --backbone, such as --backbone=resnet50"
+            )
+        return origins.from_torch(
+            Path(FLAGS.from_torch), FLAGS.backbone, network=FLAGS.network
+        )
+    run = Path(FLAGS.workdir)
+    origin = origins.from_run(run, step=FLAGS.step, network=FLAGS.network)
+    if FLAGS.network == "online":  # the one that was scored
+        origin.about["scores"] = last_scores(run, origin.about["steps"])
+    return origin
+
+
+def extra_outputs(origin):
+    """What the encoder returns beside its features."""
+    wanted = [
+        f"--{name}"
+        for name in ("include_projector", "intermediate")
+        if FLAGS[name].value
+    ]
+    if wanted and FLAGS.format in OF_WEIGHTS:
+        raise ValueError(
+            f"--format={FLAGS.format} is a file of the backbone's weights;"
+            f" leave out {' and '.join(wanted)}"
+        )
+    if FLAGS.include_projector and origin.projector is None:
+        raise ValueError(
+            "there is no projector to include; give the --workdir of a run or"
+            " the MEC authors' checkpoint"
+        )
+    projector = origin.projector if FLAGS.include_projector else None
+    return {"projector": projector, "intermediate": FLAGS.intermediate}
+
+
+def write_keras(partial, _, origin, extras):
+    """Writes `encoder.keras`."""
+    model = model_with(origin, extras)
+    model.save(partial / saved_model.KERAS_FILE)
+
+
+def write_onnx(partial, _, origin, extras):
+    """Writes `encoder.onnx`."""
+    onnx.write_onnx(model_with(origin, extras), partial / "encoder.onnx")
+
+
+def write_torchvision(partial, _, origin, extras):
+    """Writes `encoder.pth`, a state dict."""
+    state_dict = torchvision.to_state_dict(backbone_of(origin.encoder))
+    torch_file.write_torch_file(partial / "encoder.pth", state_dict)
+
+
+def write_detectron2(partial, folder, origin, extras):
+    """Writes `encoder.pkl`, and `detectron2.yaml`, which it also prints."""
+    backbone = backbone_of(origin.encoder)
+    detectron2.write_pickle(partial / "encoder.pkl", backbone)
+    text = detectron2.config_text(
+        backbone,
+        weights=(folder / "encoder.pkl").absolute(),
+        mean=origin.about["mean"],
+        std=origin.about["std"],
+    )
+    (partial / "detectron2.yaml").write_text(text)
+    print(text, end="")
+
+
+def model_with(origin, extras):
+    """The encoder, or one that returns a dict where there are extras."""
+    if not any(extras.values()):
+        return origin.encoder
+    return with_more_outputs(origin.encoder, **extras)
+
+
+WRITERS = {
+    "keras": write_keras,
+    "onnx": write_onnx,
+    "torchvision": write_torchvision,
+    "detectron2": write_detectron2,
+}
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,189 @@
+"""Where an encoder that is handed on comes from.
+
+A kept checkpoint of a run, an export, PyTorch's weights, or nowhere: fresh
+weights. None of them needs the training data.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from mec_tf import checkpoint, workdir
+from mec_tf.augment import policy
+from mec_tf.formats import mec_checkpoint, torchvision
+from mec_tf.formats.card import CARD, read_card
+from mec_tf.formats.encoders import IMAGENET_MEAN, IMAGENET_STD, RANDOM
+from mec_tf.formats.saved_model import KERAS_FILE
+from mec_tf.formats.torch_file import read_torch_file
+from mec_tf.models import build_backbone, ema, heads
+from mec_tf.models.encoder import build_encoder
+
+NETWORKS = ("online", "target")
+
+
+class Origin(NamedTuple):
+    """An encoder, ready to be written in any format.
+
+    Attributes:
+        encoder: `keras.Model`, float32 RGB `[n, h, w, 3]` in [0, 1] to features
+            `[n, d]`.
+        projector: `keras.Model`, features to embeddings `[n, k]`, or None where
+            there is none.
+        about: What `card.write_card` takes beside the encoder.
+    """
+
+    encoder: keras.Model
+    projector: keras.Model | None
+    about: dict
+
+
+def from_run(folder, *, step=None, network="online"):
+    """Takes a network out of a kept checkpoint of a run.
+
+    Args:
+        folder: `pathlib.Path` of the run.
+        step: Step of the checkpoint; None: the newest intact one.
+        network: "online", which learned by gradient, or "target", its moving
+            average.
+
+    Raises:
+        ValueError: If there is no such run, checkpoint or network.
+    """
+    try:
+        flags = workdir.read_flags(folder / workdir.FLAGS_FILE)
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={folder} holds no run ({workdir.FLAGS_FILE} cannot be"
+            " read); name the folder of a run"
+        ) from error
+    if network == "target" and float(flags["ema_base"]) == 0:
+        raise ValueError(
+            f"the run in {folder} has no target network (--ema_base=0); give"
+            " --network=online"
+        )
+    backbone = build_backbone(flags["backbone"])
+    projector = heads.build_projector(
+        backbone.output_shape[-1],
+        dim=int(flags["projector_dim"]),
+        layers=int(flags["projector_layers"]),
+    )
+    online = keras.Model(backbone.input, projector(backbone.output))
+    # As `SiameseModel` names its networks.
+    kept = online if network == "online" else ema.copy_as_target(online)
+    step = checkpoint.restore_part(
+        folder / "checkpoints", step, model={network: kept}
+    )
+    # A no-op where it is the online network that was restored.
+    online.set_weights(kept.get_weights())
+    image_size = int(flags["image_size"])
+    views = policy.preset(flags["views"], image_size=image_size)
+    about = {
+        "backbone": flags["backbone"],
+        "image_size": image_size,
+        "mean": views.mean,
+        "std": views.std,
+        "objective": flags["objective"],
+        "dataset": flags["dataset"],
+        "steps": step,
+        "scores": {},
+    }
+    encoder = build_encoder(backbone, mean=views.mean, std=views.std)
+    return Origin(encoder, projector, about)
+
+
+def from_export(folder):
+    """Opens an export again, to convert it.
+
+    Args:
+        folder: `pathlib.Path` of an export that holds `encoder.keras`.
+
+    Raises:
+        ValueError: If it holds none.
+    """
+    try:
+        card = read_card(folder)
+        encoder = keras.models.load_model(folder / KERAS_FILE)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
+            f" {CARD}; give the folder of a SavedModel or Keras export, or"
+            " random:BACKBONE"
+        ) from error
+    if isinstance(encoder.output, dict):
+        raise ValueError(
+            f"--encoder={folder} returns more than features"
+            f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
+            " that it was made from"
+        )
+    about = {name: card[name] for name in _about_untrained(card["backbone"])}
+    return Origin(encoder, None, about)
+
+
+def from_torch(path, backbone, *, network="online"):
+    """Takes over PyTorch's weights.
+
+    Args:
+        path: A state dict of torchvision's, or a checkpoint of the MEC authors.
+            Only tensors are unpickled: the file runs no code.
+        backbone: Name of the backbone that they were made for.
+        network: "online" or "target"; torchvision's have the former only.
+
+    Raises:
+        ImportError: If `torch` is not installed.
+        OSError: If there is no such file.
+        ValueError: If it holds other weights.
+    """
+    state_dict = read_torch_file(path)
+    about = _about_untrained(backbone) | {"objective": "mec"}
+    network_of = build_backbone(backbone)
+    projector = None
+    if mec_checkpoint.is_mec_checkpoint(state_dict):
+        prefix = "target_" if network == "target" else ""
+        projector = mec_checkpoint.build_projector(state_dict)
+        mec_checkpoint.load_state_dict(
+            {f"{prefix}backbone": network_of, f"{prefix}projector": projector},
+            state_dict,
+        )
+    elif network == "target":
+        raise ValueError(
+            f"{path} holds one network, by torchvision's names; leave out"
+            " --network=target"
+        )
+    else:
+        torchvision.load_state_dict(network_of, state_dict)
+        about["objective"] = None
+    encoder = build_encoder(network_of, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Origin(encoder, projector, about)
+
+
+def untrained(backbone):
+    """The weights that training starts from.
+
+    Args:
+        backbone: A name that `build_backbone` knows.
+    """
+    encoder = build_encoder(
+        build_backbone(backbone), mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    return Origin(encoder, None, _about_untrained(backbone))
+
+
+def open_origin(encoder):
+    """The origin of a name: the folder of an export or `random:BACKBONE`."""
+    if encoder.startswith(RANDOM):
+        return untrained(encoder.removeprefix(RANDOM))
+    return from_export(Path(encoder))
+
+
+def _about_untrained(backbone):
+    return {
+        "backbone": backbone,
+        "image_size": 224,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "objective": None,
+        "dataset": None,
+        "steps": None,
+        "scores": {},
+    }
