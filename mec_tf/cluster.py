@@ -13,7 +13,7 @@ from tensorflow.python.eager import context
 # Seconds that the workers wait for one another to start.
 START_SECONDS = 300
 # Seconds without a sign of life after which a worker counts as lost.
-LOST_SECONDS = 20
+LOST_SECONDS = 10
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["host0:12345", "host1:12345"]},'
