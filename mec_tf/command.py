@@ -49,6 +49,11 @@ def prepare_devices():
         The `tf.distribute.Strategy` of the flags of `config.device`.
     """
     if FLAGS.logical_cpus > 1:
+        if FLAGS.strategy == "multi_worker":
+            raise ValueError(
+                f"--logical_cpus={FLAGS.logical_cpus} is for mirrored; with"
+                " --strategy=multi_worker start more workers instead"
+            )
         distribute.split_cpu(FLAGS.logical_cpus)
     if FLAGS.deterministic is None:
         FLAGS.deterministic = not tf.config.list_physical_devices("GPU")

@@ -285,7 +285,8 @@ def device(strategies):
         "auto",
         strategies,
         "auto: all GPUs of the machine, or its one device; one_device; mirrored"
-        " (GPUs, or --logical_cpus).",
+        " (GPUs, or --logical_cpus); multi_worker (the machines of TF_CONFIG"
+        " or of a Slurm job: docs/scaling.md).",
     )
     flags.DEFINE_integer(
         "logical_cpus",

@@ -1,10 +1,16 @@
 """Where a run computes: a strategy by name, sums and gathers over replicas."""
 
+import contextlib
+import re
+
+import numpy as np
 import tensorflow as tf
 
+from mec_tf import cluster
 from mec_tf.objectives.replicas import ALONE, Replicas
 
-STRATEGIES = ("auto", "one_device", "mirrored")
+ON_ONE_MACHINE = ("auto", "one_device", "mirrored")
+STRATEGIES = (*ON_ONE_MACHINE, "multi_worker")
 
 
 def split_cpu(count):
@@ -24,11 +30,15 @@ def get_strategy(name):
     Args:
         name: `auto`: every GPU of the machine, the one device where there are
             fewer than two; `one_device`: the first GPU, else the CPU;
-            `mirrored`: every GPU, else every logical CPU.
+            `mirrored`: every GPU, else every logical CPU; `multi_worker`: every
+            GPU, else the CPU, of every worker of the cluster (see `cluster`).
 
     Raises:
-        ValueError: If the name is not known.
+        ValueError: If the name is not known, or the cluster is not described.
+        ConnectionError: If the workers do not all come.
     """
+    if name == "multi_worker":
+        return _multi_worker()
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
@@ -62,8 +72,25 @@ def compiles_steps(jit, strategy):
     return jit == "on" or (jit == "auto" and replicas == 1 and kind == "GPU")
 
 
+def _multi_worker():
+    resolver = cluster.resolve()
+    cluster.watch(resolver)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+        jobs = resolver.cluster_spec().as_dict()
+        raise ConnectionError(
+            f"the cluster {jobs} did not come together within"
+            f" {cluster.START_SECONDS} s ({str(error).splitlines()[0]}); start"
+            " every worker, each with an address that is its own and free"
+        ) from error
+
+
 def devices(strategy):
-    """Names of the devices that a strategy computes on, such as `CPU:0`."""
+    """Names of the devices that a strategy computes on, such as `CPU:0`.
+
+    Of several workers, those of this one.
+    """
     return [
         ":".join(name.split(":")[-2:])
         for name in strategy.extended.worker_devices
@@ -80,3 +107,119 @@ def current_replicas():
         gather=lambda rows: context.all_gather(rows, axis=0),
         sum=lambda value: context.all_reduce(tf.distribute.ReduceOp.SUM, value),
     )
+
+
+def spread(strategy, make_batches, batch_size):
+    """Batches such that each replica gets its rows of every global batch.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        make_batches: Function of (worker, workers), by keyword, that returns
+            the dataset of this worker's share of each global batch.
+        batch_size: Rows of a global batch.
+
+    Returns:
+        What `Model.fit` takes. Row i of a global batch goes to replica
+        `i // (batch_size / replicas)`, whatever the number of workers.
+
+    Raises:
+        ValueError: If the replicas cannot share a batch evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
+            f" replicas; give a multiple of {replicas}"
+        )
+    if replicas == 1:
+        return make_batches(worker=0, workers=1)
+
+    def of_worker(context):
+        share = make_batches(
+            worker=context.input_pipeline_id,
+            workers=context.num_input_pipelines,
+        )
+        # Its replicas take turns.
+        return share.rebatch(batch_size // replicas, drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+class Workers:
+    """The processes that train together, and what they tell one another.
+
+    Args:
+        strategy: `tf.distribute.Strategy`; one process but for `multi_worker`.
+
+    Attributes:
+        count: Number of workers, at least 1.
+        index: This worker's, from 0; 0 is the chief, which alone writes.
+    """
+
+    def __init__(self, strategy):
+        self.index, self.count = 0, 1
+        self._strategy = strategy
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            self.index, self.count = cluster.place(strategy.cluster_resolver)
+
+    @property
+    def is_chief(self):
+        """Whether this worker is the one that writes."""
+        return self.index == 0
+
+    def gather(self, values):
+        """Waits until every worker calls this; what each of them gave.
+
+        Args:
+            values: k numbers, as many on each worker.
+
+        Returns:
+            float64 `[count, k]`, equal on all workers.
+        """
+        table = np.zeros([self.count, len(values)])
+        table[self.index] = values
+        if self.count == 1:
+            return table
+        total = self._strategy.reduce(
+            tf.distribute.ReduceOp.SUM, tf.constant(table), axis=None
+        )
+        return total.numpy()
+
+    def wait(self):
+        """Waits until every worker waits here."""
+        self.gather([0])
+
+    def must_agree(self, number, what):
+        """Waits for all workers and compares a number.
+
+        Raises:
+            ValueError: If the workers do not have the same.
+        """
+        (numbers,) = self.gather([number]).T
+        if np.ptp(numbers):
+            raise ValueError(
+                f"{what} differs: {numbers.astype(int).tolist()} on workers 0"
+                f" to {self.count - 1}; give all of them the same flags and"
+                " folders that they share"
+            )
+
+    @contextlib.contextmanager
+    def losses_named(self):
+        """Turns TensorFlow's error into one line where a worker is lost.
+
+        Raises:
+            ConnectionError: If another worker ended or cannot be reached.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.count == 1 or "Collective ops is aborted" not in str(error):
+                raise
+            lost = re.search(r"/job:\w+/replica:0/task:\d+", str(error))
+            raise ConnectionError(
+                f"worker {self.index} of {self.count} lost"
+                f" {lost[0] if lost else 'another worker'}, which ended or"
+                " cannot be reached; its own last lines say why. Start the same"
+                " command on all workers again: they go on from the last"
+                " checkpoint"
+            ) from error

@@ -33,7 +33,7 @@ PROTOCOLS = ("knn", "linear", "logistic", "finetune", "transfer", "features")
 FLAGS = config.FLAGS
 config.data(image_size=None)
 config.seed()
-config.device(distribute.STRATEGIES)
+config.device(distribute.ON_ONE_MACHINE)
 config.evaluation(PROTOCOLS, list(SUITES))
 config.labelled_part()
 config.crops()
@@ -386,6 +386,7 @@ def watch(model, passes, checkpoints, first_step):
             passes,
             minutes=FLAGS.checkpoint_minutes,
             each_epoch=False,
+            workers=distribute.Workers(model.distribute_strategy),
         )
         saver.keep_means(model)
         saver.catch_signals()

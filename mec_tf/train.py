@@ -58,6 +58,14 @@ def main():
     # --- where it computes ---------------------------------------------------
     strategy = command.prepare_devices()
     keras.config.set_dtype_policy(FLAGS.precision)
+    workers = distribute.Workers(strategy)
+    with workers.losses_named():
+        pretrain(run, export, strategy, workers)
+
+
+def pretrain(run, export, strategy, workers):
+    """One run on one worker: all do the same, and the chief writes."""
+    tell = say if workers.is_chief else keep_silent
 
     # --- what it sees --------------------------------------------------------
     splits = sources.load(**config.source_options())
@@ -81,19 +89,24 @@ def main():
         model = build_model(policy, rates, plan, strategy)
 
     for line in plan.notes:
-        say(line)
+        tell(line)
     if FLAGS.dry_run:
-        dry_run(model, splits.pretrain, policy, plan, strategy)
+        dry_run(model, splits.pretrain, policy, plan, strategy, workers)
         return
 
     # --- what is kept --------------------------------------------------------
-    workdir.claim(
-        run,
-        config.resolved(),
-        export=export,
-        overwrite=FLAGS.overwrite,
-        ignored=("strategy", "logical_cpus"),
-    )
+    flags, where = config.resolved(), ("strategy", "logical_cpus")
+    if workers.is_chief:
+        workdir.claim(
+            run,
+            flags,
+            export=export,
+            overwrite=FLAGS.overwrite,
+            ignored=where,
+        )
+    workers.wait()
+    if not workers.is_chief:
+        workdir.join(run, flags, ignored=where)
     checkpoints = Checkpoints(
         run / "checkpoints",
         keep=FLAGS.keep_checkpoints,
@@ -103,27 +116,33 @@ def main():
     )
     first_step, warnings = checkpoints.restore()
     for line in warnings:
-        say(line)
+        tell(line)
+    workers.must_agree(first_step, f"the step that {run} goes on from")
 
     # --- the run -------------------------------------------------------------
     if first_step == plan.total_steps and export.exists():
-        say(f"{run} is finished and exported to {export}; nothing to do")
+        tell(f"{run} is finished and exported to {export}; nothing to do")
         return
-    say(f"pretraining on {splits.pretrain.description}")
+    tell(f"pretraining on {splits.pretrain.description}")
     if first_step:
-        say(f"going on from step {first_step} of {plan.total_steps}")
+        tell(f"going on from step {first_step} of {plan.total_steps}")
     callbacks = build_callbacks(
-        model, rates, splits, plan, checkpoints, run, first_step
+        model, rates, splits, plan, checkpoints, run, first_step, workers
     )
     with bad_images.named(splits):
         for segment in segments(plan, first_step):
             model.fit(
-                pipeline.training_batches(
-                    splits.pretrain,
-                    policy,
+                distribute.spread(
+                    strategy,
+                    functools.partial(
+                        pipeline.training_batches,
+                        splits.pretrain,
+                        policy,
+                        batch_size=plan.m,
+                        seed=FLAGS.seed,
+                        first_step=segment.first_step,
+                    ),
                     batch_size=plan.m,
-                    seed=FLAGS.seed,
-                    first_step=segment.first_step,
                 ),
                 initial_epoch=segment.initial_epoch,
                 epochs=segment.epochs,
@@ -134,6 +153,13 @@ def main():
             )
 
     # --- what remains of it --------------------------------------------------
+    if workers.is_chief:
+        export_encoder(model, policy, plan, run, export)
+    workers.wait()
+
+
+def export_encoder(model, policy, plan, run, export):
+    """Writes the encoder and says how to load it."""
     saved_model.save(
         in_float32(model.encoder),
         export,
@@ -231,7 +257,7 @@ def build_model(policy, rates, plan, strategy):
     return model
 
 
-def dry_run(model, source, policy, plan, strategy):
+def dry_run(model, source, policy, plan, strategy, workers):
     """Prints what the flags amount to and tries one small step of it."""
     replicas = strategy.num_replicas_in_sync
     parts = model.micro_batches
@@ -255,21 +281,48 @@ def dry_run(model, source, policy, plan, strategy):
         ("steps per call", f"{plan.steps_per_execution}"),
     ]
     width = max(len(what) for what, _ in rows)
-    for what, value in rows:
-        print(f"{what:<{width}}  {value}")
     # Some images for every micro-batch.
     small = min(-(-4 // parts) * parts * replicas, plan.m)
     model.steps_per_execution = 1
-    batches = pipeline.training_batches(
-        source, policy, batch_size=small, seed=FLAGS.seed
+    batches = functools.partial(
+        pipeline.training_batches,
+        source,
+        policy,
+        batch_size=small,
+        seed=FLAGS.seed,
     )
-    logs = model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+    logs = model.fit(
+        distribute.spread(strategy, batches, batch_size=small),
+        steps_per_epoch=1,
+        shuffle=False,
+        verbose=0,
+    )
     (loss,) = logs.history["loss"]
+    if not workers.is_chief:
+        return
+    for what, value in rows:
+        print(f"{what:<{width}}  {value}")
     print(f"{f'loss of one step on {small} images':<{width}}  {loss:.4f}")
 
 
-def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
-    """What watches the run and keeps it, in the order that each needs."""
+def build_callbacks(
+    model, rates, splits, plan, checkpoints, run, first_step, workers
+):
+    """What watches the run and keeps it, in the order that each needs.
+
+    While the chief looks at the run, the others wait for it in their savers.
+    """
+    saver = Saver(
+        checkpoints,
+        plan,
+        minutes=FLAGS.checkpoint_minutes,
+        each_epoch=FLAGS.checkpoint_each_epoch,
+        workers=workers,
+    )
+    saver.keep_means(model)
+    saver.catch_signals()
+    if not workers.is_chief:
+        return [Divergence(), saver]
     looks = []
     if FLAGS.knn_every_epochs:
         looks.append(
@@ -279,14 +332,6 @@ def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
                 epochs=plan.epochs,
             )
         )
-    saver = Saver(
-        checkpoints,
-        plan,
-        minutes=FLAGS.checkpoint_minutes,
-        each_epoch=FLAGS.checkpoint_each_epoch,
-    )
-    saver.keep_means(model)
-    saver.catch_signals()
     return [
         Divergence(),
         *looks,
@@ -294,6 +339,10 @@ def build_callbacks(model, rates, splits, plan, checkpoints, run, first_step):
         History(run, first_step=first_step, at_step=rates),
         saver,
     ]
+
+
+def keep_silent(line):
+    """What a worker that is not the chief says to the user."""
 
 
 def evaluation_sets(splits):

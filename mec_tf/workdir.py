@@ -43,23 +43,7 @@ def claim(workdir, flags, *, overwrite, export=None, ignored=()):
     if overwrite:
         shutil.rmtree(workdir, ignore_errors=True)
     if path.exists():
-        former = read_flags(path)
-        now = {name: str(value) for name, value in flags.items()}
-        names = sorted(
-            name
-            for name in former.keys() | now.keys()
-            if former.get(name, "None") != now.get(name, "None")
-            and name not in ignored
-        )
-        if names:
-            changes = ", ".join(
-                f"--{name} was {former.get(name)} and is now {now.get(name)}"
-                for name in names
-            )
-            raise ValueError(
-                f"{workdir} holds a run with other flags: {changes}; name"
-                " another --workdir, or start anew with --overwrite"
-            )
+        _compare(path, flags, ignored)
         return
     workdir.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as partial:
@@ -69,6 +53,47 @@ def claim(workdir, flags, *, overwrite, export=None, ignored=()):
                 for name, value in flags.items()
                 if value is not None
             )
+        )
+
+
+def join(workdir, flags, *, ignored=()):
+    """Takes part in a run whose folder another process has claimed.
+
+    Args:
+        workdir: As in `claim`.
+        flags: As in `claim`.
+        ignored: As in `claim`.
+
+    Raises:
+        ValueError: If the folder is not to be seen from here, or if the flags
+            are not those that it was claimed with.
+    """
+    path = workdir / FLAGS_FILE
+    if not path.exists():
+        raise ValueError(
+            f"--workdir={workdir} holds no {FLAGS_FILE}, which the chief wrote"
+            " there; name a folder that all workers share"
+        )
+    _compare(path, flags, ignored)
+
+
+def _compare(path, flags, ignored):
+    former = read_flags(path)
+    now = {name: str(value) for name, value in flags.items()}
+    names = sorted(
+        name
+        for name in former.keys() | now.keys()
+        if former.get(name, "None") != now.get(name, "None")
+        and name not in ignored
+    )
+    if names:
+        changes = ", ".join(
+            f"--{name} was {former.get(name)} and is now {now.get(name)}"
+            for name in names
+        )
+        raise ValueError(
+            f"{path.parent} holds a run with other flags: {changes}; name"
+            " another --workdir, or start anew with --overwrite"
         )
 
 

@@ -12,10 +12,12 @@ from mec_tf import distribute
 from mec_tf.augment import photometric
 from mec_tf.models import ema, micro_batches
 from mec_tf.models.encoder import build_encoder
+from mec_tf.models.multi_worker_fit import MultiWorkerFit
+from mec_tf.models.step_mean import StepMean
 
 
 @keras.saving.register_keras_serializable("mec_tf")
-class SiameseModel(keras.Model):
+class SiameseModel(MultiWorkerFit):
     """Pretrains a backbone on batches of augmented views.
 
     Args:
@@ -61,9 +63,9 @@ class SiameseModel(keras.Model):
         self.learned = self.online.trainable_variables + (
             predictor.trainable_variables if predictor else []
         )
-        self.means = {"loss": keras.metrics.Mean("loss")}
+        self.means = {"loss": StepMean("loss")}
         for name in criterion.logged:
-            self.means[name] = keras.metrics.Mean(name)
+            self.means[name] = StepMean(name)
         self.built = True
 
     @property

@@ -1,0 +1,201 @@
+"""Five training steps under one strategy; all that they changed, to a file.
+
+    python replica_steps.py FOLDER cpus COUNT...   (logical CPUs of one process)
+    python replica_steps.py FOLDER workers         (TF_CONFIG)
+
+FOLDER/NAME.npz then holds, by case, the logs of each step, every gradient,
+weight, velocity and running statistic, the samples of each step, and the state
+after going on from what one device saved after three steps.
+"""
+
+import dataclasses
+import functools
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import mec_tf  # noqa: F401, sets oneDNN before TensorFlow is loaded
+from mec_tf import distribute
+from mec_tf.augment import policy as policies
+from mec_tf.checkpoint import Checkpoints
+from mec_tf.data import pipeline, sources
+from mec_tf.models import SiameseModel, heads
+from mec_tf.models.batch_norm import BatchNormalization
+from mec_tf.objectives import mec
+from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.optimizers import LARS, SGD
+
+BATCH, STEPS, SAVED = 32, 5, 3
+# 1,438 digits are 44 batches and a rest of 30: the third step begins an epoch.
+FIRST_STEP = 42
+# The guard's iterations are unrolled: fewer of them compile sooner.
+mec.POWER_ITERATIONS = 1
+CASES = {"sgd": SGD, "lars": LARS}
+
+
+@functools.cache
+def source():
+    return sources.load(
+        dataset="digits",
+        data_dir=None,
+        train_split="train",
+        test_split="test",
+        seed=0,
+    ).pretrain
+
+
+@functools.cache
+def policy():
+    """Random crops, some solarized: little to compile."""
+    digits = policies.preset("digits", image_size=8)
+    views = [
+        dataclasses.replace(
+            view, jitter=0.0, grey=0.0, blur=0.0, noise=0.0, solarize=0.5
+        )
+        for view in digits.views
+    ]
+    return dataclasses.replace(digits, views=tuple(views))
+
+
+class Diary(keras.callbacks.Callback):
+    """The logs of each step, and the velocities: without decay and momentum
+    the gradients that the optimizer summed over replicas."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.model.steps_taken
+        for name, value in logs.items():
+            self.found[f"{step}/{name}"] = float(value)
+        for k, variable in enumerate(self.model.optimizer.velocities):
+            self.found[f"{step}/gradient {k}"] = variable.numpy()
+
+
+class BothForms:
+    """One pair's loss batch-wise and the other's feature-wise."""
+
+    logged = MECCriterion.logged
+
+    def __call__(self, pairs, **options):
+        results = [
+            MECCriterion(distortion=lambda step: 0.3, form=form)(
+                [pair], **options
+            )
+            for form, pair in zip(("batch", "feature"), pairs, strict=True)
+        ]
+        return tf.nest.map_structure(lambda a, b: (a + b) / 2, *results)
+
+
+def make_model(optimizer):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(6, 3, use_bias=False, name="conv")(images)
+    x = keras.layers.ReLU()(BatchNormalization(name="bn")(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = SiameseModel(
+        keras.Model(images, x),
+        heads.build_projector(6, dim=12, layers=2),
+        None,
+        policy=policy(),
+        criterion=BothForms(),
+        ema_momentum=lambda step: 0.9,
+    )
+    optimizer = optimizer(0.02, momentum=0.0)
+    optimizer.build(model.learned)
+    model.compile(optimizer=optimizer, jit_compile=False)
+    return model
+
+
+def batches(strategy, first_step=FIRST_STEP):
+    make_batches = functools.partial(
+        pipeline.training_batches,
+        source(),
+        policy(),
+        batch_size=BATCH,
+        seed=3,
+        first_step=first_step,
+    )
+    return distribute.spread(strategy, make_batches, BATCH)
+
+
+def fit(model, strategy, last_step, found):
+    first_step = model.steps_taken
+    model.fit(
+        batches(strategy, FIRST_STEP + first_step),
+        steps_per_epoch=last_step - first_step,
+        callbacks=[Diary(found)],
+        shuffle=False,
+        verbose=0,
+    )
+    for k, variable in enumerate([*model.weights, *model.optimizer.variables]):
+        found[f"{last_step}/{k} {variable.name}"] = variable.numpy()
+
+
+def samples(strategy):
+    """`[steps, rows of this process]`, replica after replica."""
+    data = iter(batches(strategy))
+    steps = (next(data)["index"] for _ in range(STEPS))
+    return np.stack(
+        [
+            np.concatenate(strategy.experimental_local_results(step))
+            for step in steps
+        ]
+    )
+
+
+def checkpoints(model, folder):
+    return Checkpoints(
+        folder,
+        keep=1,
+        model=model,
+        optimizer=model.optimizer,
+        means=[v.value for mean in model.metrics for v in mean.variables],
+    )
+
+
+def collect(strategy, folder, name):
+    found = {"samples": samples(strategy)}
+    for case, optimizer in CASES.items():
+        if case == {"2": "lars", "4": "sgd"}.get(name):
+            continue  # many replicas take long to compile
+        with strategy.scope():
+            model = make_model(optimizer)
+        straight, resumed = {}, {}
+        fit(model, strategy, SAVED, straight)
+        if name == "1":
+            checkpoints(model, f"{folder}/{case}").save(SAVED)
+        fit(model, strategy, STEPS, straight)
+        # The same model, so that nothing is compiled again.
+        restored = checkpoints(model, f"{folder}/{case}").restore()
+        assert restored == (SAVED, []), restored
+        resumed["means"] = [float(mean.result()) for mean in model.metrics]
+        fit(model, strategy, STEPS, resumed)
+        found |= {f"{case}/{key}": v for key, v in straight.items()}
+        found |= {f"{case}/resumed {key}": v for key, v in resumed.items()}
+    np.savez(f"{folder}/{name}.npz", **found)
+
+
+def main():
+    folder, kind, *counts = sys.argv[1:]
+    if kind == "workers":
+        strategy = distribute.get_strategy("multi_worker")
+        index = distribute.Workers(strategy).index
+        collect(strategy, folder, f"worker{index}")
+        return
+    distribute.split_cpu(max(map(int, counts)))
+    for count in counts:
+        devices = [f"CPU:{k}" for k in range(int(count))]
+        strategy = (
+            tf.distribute.OneDeviceStrategy(*devices)
+            if count == "1"
+            else tf.distribute.MirroredStrategy(devices)
+        )
+        collect(strategy, folder, count)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Two and four replicas and two workers train as one device does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import environment
+from workers import ended, start_workers
+
+SCRIPT = str(Path(__file__).with_name("replica_steps.py"))
+SECONDS = 900  # generous: others may use the machine
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What one device and the others found, by name."""
+    folder = tmp_path_factory.mktemp("replicas")
+
+    def command(*arguments):
+        return [sys.executable, SCRIPT, str(folder), *arguments]
+
+    one = subprocess.run(
+        command("cpus", "1"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert one.returncode == 0, one.stderr
+    others = start_workers(2, command("workers"), folder)
+    for count in ("2", "4"):  # in processes: TensorFlow keeps a group's size
+        with open(folder / f"{count}.log", "w") as log:
+            others.append(
+                subprocess.Popen(
+                    command("cpus", count), env=environment(), stderr=log
+                )
+            )
+    with ended(others):
+        codes = [process.wait(SECONDS) for process in others]
+    logs = [path.read_text() for path in folder.glob("*.log")]
+    assert codes == [0, 0, 0, 0], "\n".join(logs)
+    return {path.stem: np.load(path) for path in folder.glob("*.npz")}
+
+
+@pytest.mark.parametrize("other", ["2", "4", "worker0", "worker1"])
+def test_all_that_a_step_changes_is_as_on_one_device(results, other):
+    one, other = results["1"], results[other]
+    assert set(other.files) <= set(one.files)
+    for name in set(other.files) - {"samples"}:
+        scale = np.abs(one[name]).max()
+        np.testing.assert_allclose(
+            other[name],
+            one[name],
+            rtol=0,
+            atol=1e-5 * scale + 1e-6,
+            err_msg=name,
+        )
+
+
+def test_a_step_changes_what_it_should(results):
+    one = results["1"]
+    for case in ("sgd", "lars"):
+        names = [name for name in one.files if name.startswith(f"{case}/1/")]
+        gradients = [name for name in names if "gradient" in name]
+        assert len(gradients) == 7
+        assert all(np.abs(one[name]).max() > 1e-5 for name in gradients)
+        assert {f"{case}/1/loss", f"{case}/1/spectral_norm"} < set(names)
+        means = one[f"{case}/resumed means"]
+        assert means[0] == pytest.approx(float(one[f"{case}/3/loss"]))
+
+
+def test_every_replica_gets_its_rows_of_the_same_batches(results):
+    batches = results["1"]["samples"]
+    assert batches.shape == (5, 32)
+    for other in ("2", "4"):
+        assert np.array_equal(results[other]["samples"], batches)
+    shares = [results[f"worker{k}"]["samples"] for k in range(2)]
+    assert np.array_equal(np.concatenate(shares, 1), batches)
+
+
+def test_an_epoch_drops_its_incomplete_batch(results):
+    # The first two of the five batches end an epoch of 44.
+    first, second = np.split(results["1"]["samples"], [2])
+    assert len(np.unique(first)) == 64
+    assert len(np.unique(second)) == 96
