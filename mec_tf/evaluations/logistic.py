@@ -20,7 +20,7 @@ from mec_tf.evaluations import metrics
 STRONGEST, WEAKEST = 1e5, 1e-6
 # Of L-BFGS: steps at most, and the gradient's greatest element at the end.
 _SEARCH = {"max_iter": 100, "tol": 1e-5}
-_FINAL = {"max_iter": 3_000, "tol": 1e-6}
+_FINAL = {"max_iter": 1_000, "tol": 1e-6}
 
 
 def run(bank, test, *, class_names, validation, metric, penalties=45):
