@@ -80,6 +80,9 @@ def main():
     if by == "finetune":
         for name in names:
             encoders.require_weights(name)
+    task = None
+    if FLAGS.protocol not in ("transfer", "features"):
+        task = make_task(config.source_options(), FLAGS.metric)
     subjects = make_subjects(names)
     if FLAGS.workdir and by in ("linear", "finetune"):
         workdir.claim(
@@ -94,7 +97,6 @@ def main():
     elif FLAGS.protocol == "transfer":
         result = transfer(subjects, by, strategy)
     else:
-        task = make_task(config.source_options(), FLAGS.metric)
         rows = [score(one, task, by, strategy) for one in subjects]
         say(f"trained or referenced on: {task.train.description}")
         say(f"scored on: {task.test.description}")
