@@ -59,11 +59,8 @@ class Checkpoints:
             for path in self.folder.glob("step-*")
         )
 
-    def restore(self, *, partial=False):
+    def restore(self):
         """Restores the newest intact checkpoint.
-
-        Args:
-            partial: Whether the checkpoint may hold more than the state.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -78,7 +75,7 @@ class Checkpoints:
             path = self._path(step)
             fault = find_fault(path)
             if fault is None:
-                self._read(path, partial)
+                self._read(path)
                 return step, warnings
             warnings.append(f"checkpoint {path} is damaged ({fault}): not used")
         if warnings:
@@ -91,13 +88,9 @@ class Checkpoints:
     def _path(self, step):
         return self.folder / f"step-{step:08d}"
 
-    def _read(self, path, partial):
+    def _read(self, path):
         try:
-            status = self.state.read(str(path / "state"))
-            if partial:
-                status.expect_partial().assert_existing_objects_matched()
-            else:
-                status.assert_consumed()
+            self.state.read(str(path / "state")).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"checkpoint {path} is of another model than the flags say"

@@ -17,7 +17,7 @@ from mec_tf.formats import (
     torchvision,
 )
 from mec_tf.formats.card import CARD, write_card
-from mec_tf.formats.encoders import RANDOM
+from mec_tf.formats.origins import RANDOM
 from mec_tf.models.encoder import backbone_of, with_more_outputs
 from mec_tf.monitors.history import last_scores
 

@@ -1,25 +1,19 @@
 """Encoders by name: an export, a run, or a baseline that nobody trained."""
 
-import json
 from pathlib import Path
 
 import keras
 import tensorflow as tf
-from absl import logging
 
-from mec_tf.augment import policy as policies
-from mec_tf.checkpoint import Checkpoints, sha256
+from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
 from mec_tf.evaluations.features import pixels
-from mec_tf.formats import saved_model
-from mec_tf.models import build_backbone
-from mec_tf.models.encoder import build_encoder
+from mec_tf.formats import origins, saved_model
+from mec_tf.formats.card import CARD, read_card
+from mec_tf.formats.origins import RANDOM
 from mec_tf.workdir import FLAGS_FILE, read_flags
 
 PIXELS = "pixels"
-RANDOM = "random:"
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _NOTHING = (
     "--encoder={name} is no folder; give the folder of an export, a .keras"
     " file, a workdir, random:BACKBONE or pixels"
@@ -71,9 +65,7 @@ def open_model(name):
     require_weights(name)
     if name.startswith(RANDOM):
         backbone = name.removeprefix(RANDOM)
-        encoder = build_encoder(
-            build_backbone(backbone), mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
+        encoder = origins.untrained(backbone).encoder
         return encoder, {"checksum": _of_weights(backbone, encoder)}
     path = Path(name)
     if path.is_file() and path.suffix == ".keras":
@@ -117,10 +109,9 @@ def trained_at(name):
 
 
 def _card(folder):
-    path = folder / saved_model.CARD
-    if not path.exists():
+    if not (folder / CARD).exists():
         saved_model.load(folder)  # says what an export is
-    return json.loads(path.read_text())
+    return read_card(folder)
 
 
 def _from_keras_file(path):
@@ -132,28 +123,13 @@ def _from_keras_file(path):
 
 
 def _from_workdir(folder):
-    flags = read_flags(folder / FLAGS_FILE)
-    image_size = int(flags["image_size"])
-    policy = policies.preset(flags["views"], image_size=image_size)
-    backbone = build_backbone(flags["backbone"])
-    checkpoints = Checkpoints(
-        folder / "checkpoints",
-        keep=1,
-        model=tf.train.Checkpoint(backbone=backbone),
-    )
-    step, warnings = checkpoints.restore(partial=True)
-    for line in warnings:
-        logging.warning(line)
-    if not step:
-        raise ValueError(
-            f"{folder} has no checkpoint yet; let mec_tf.train run longer"
-        )
-    encoder = build_encoder(backbone, mean=policy.mean, std=policy.std)
-    return encoder, {
-        "backbone": flags["backbone"],
-        "image_size": image_size,
-        "steps": step,
-        "checksum": _of_weights(flags["backbone"], encoder),
+    origin = origins.from_run(folder)
+    backbone = origin.about["backbone"]
+    return origin.encoder, {
+        "backbone": backbone,
+        "image_size": origin.about["image_size"],
+        "steps": origin.about["steps"],
+        "checksum": _of_weights(backbone, origin.encoder),
     }
 
 

@@ -13,12 +13,14 @@ from mec_tf import checkpoint, workdir
 from mec_tf.augment import policy
 from mec_tf.formats import mec_checkpoint, torchvision
 from mec_tf.formats.card import CARD, read_card
-from mec_tf.formats.encoders import IMAGENET_MEAN, IMAGENET_STD, RANDOM
 from mec_tf.formats.saved_model import KERAS_FILE
 from mec_tf.formats.torch_file import read_torch_file
 from mec_tf.models import build_backbone, ema, heads
 from mec_tf.models.encoder import build_encoder
 
+RANDOM = "random:"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 NETWORKS = ("online", "target")
 
 
