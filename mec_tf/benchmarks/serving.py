@@ -4,16 +4,21 @@
 
 Exports an untrained encoder and prints its size on disk; the seconds that a
 fresh process takes to load it and to answer its first request; and images per
-second on one core and on all, interleaved and with medians, of the live model
-and of every way to serve it. `serve_bytes` gets JPEG files of photographs, the
-others the same photographs as arrays.
+second and core, in turns and with medians, of the live model and of every way
+to serve it. `serve_bytes` gets JPEG files of photographs, the others the same
+photographs as arrays.
+
+All compute on one thread and are judged by the CPU time that they take, which
+other work on the machine changes less than the time on the wall.
 """
 
 import io
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +27,7 @@ from absl import app, flags, logging
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from mec_tf.benchmarks.timing import interleaved
+from mec_tf.benchmarks.timing import wait_for
 from mec_tf.formats import onnx, origins, saved_model
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "What to serve.")
@@ -32,22 +37,16 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer(
     "rounds", 5, "Requests timed of each kind.", lower_bound=1
 )
-_SECONDS = flags.DEFINE_float(
-    "seconds", 60.0, "No further round begins after this time."
-)
-_THREADS = flags.DEFINE_integer(
-    "threads", 1, "Cores to compute on; 0: all.", lower_bound=0
-)
 _COLD = """
 import json, sys, time
-start = time.perf_counter()
+def now(): return time.perf_counter(), time.process_time()
+start = now()
 import tensorflow as tf
-imported = time.perf_counter()
+imported = now()
 serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-loaded = time.perf_counter()
+loaded = now()
 serve(images=tf.zeros([1, 224, 224, 3]))["features"].numpy()
-answered = time.perf_counter()
-print(json.dumps([imported - start, loaded - imported, answered - loaded]))
+print(json.dumps([start, imported, loaded, now()]))
 """
 
 
@@ -66,24 +65,25 @@ def sizes(folder):
 
 
 def cold_start(folder):
-    """Seconds to import TensorFlow, to load, and to the first answer."""
+    """Seconds, on the wall and of CPU, of each part of a cold start."""
     ended = subprocess.run(
         [sys.executable, "-c", _COLD, folder],
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(ended.stdout.splitlines()[-1])
+    times = np.diff(json.loads(ended.stdout.splitlines()[-1]), axis=0)
+    parts = ("import tensorflow", "cold load", "first answer")
+    return dict(zip(parts, times, strict=True))
 
 
-def requests(encoder, folder, batch_size, threads):
+def requests(encoder, folder, batch_size):
     """Functions that each answer one request, by name.
 
     Args:
         encoder: the live `keras.Model`.
         folder: `pathlib.Path` of its export, with `encoder.onnx` beside.
         batch_size: images per request.
-        threads: cores for onnxruntime; 0: all.
     """
     photos = load_sample_images().images
     photos = [photos[k % 2][:400, :600] for k in range(batch_size)]
@@ -99,7 +99,7 @@ def requests(encoder, folder, batch_size, threads):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         folder / "encoder.onnx", options, providers=["CPUExecutionProvider"]
     )
@@ -115,11 +115,24 @@ def as_jpeg(pixels):
     return file.getvalue()
 
 
+def cpu_seconds(calls, rounds):
+    """Median CPU time of each call, in seconds; they take turns."""
+    times = {name: [] for name in calls}
+    for call in calls.values():
+        wait_for(call())  # Traces and compiles.
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.process_time()
+            wait_for(call())
+            times[name].append(time.process_time() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
 def main(_):
-    """Prints sizes, seconds, and images per second."""
+    """Prints sizes, seconds, and images per second and core."""
     logging.set_verbosity(logging.WARNING)
-    tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
-    tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     origin = origins.untrained(_BACKBONE.value)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "export"
@@ -127,20 +140,15 @@ def main(_):
         onnx.write_onnx(origin.encoder, folder / "encoder.onnx")
         for name, size in sizes(folder).items():
             print(f"{name:<30} {size:8.1f} MB")
-        imports, load, answer = cold_start(folder)
-        print(f"{'import tensorflow':<30} {imports:8.2f} s")
-        print(f"{'cold load':<30} {load:8.2f} s")
-        print(f"{'first answer':<30} {answer:8.2f} s")
-        calls = requests(
-            origin.encoder, folder, _BATCH_SIZE.value, _THREADS.value
-        )
-        times = interleaved(calls, _ROUNDS.value, _SECONDS.value)
-    cores = f"{_THREADS.value} core(s)" if _THREADS.value else "all cores"
+        for name, (wall, cpu) in cold_start(folder).items():
+            print(f"{name:<30} {wall:8.2f} s ({cpu:.2f} s of CPU)")
+        calls = requests(origin.encoder, folder, _BATCH_SIZE.value)
+        times = cpu_seconds(calls, _ROUNDS.value)
     live = next(iter(times.values()))
     for name, seconds in times.items():
         rate = _BATCH_SIZE.value / seconds
-        print(f"{name:<30} {rate:8.1f} images/s on {cores}", end="")
-        print(f"   {live / seconds:.2f} of the live model")
+        print(f"{name:<30} {rate:8.1f} images/s and core", end="")
+        print(f"   {live / seconds:.2f} of the live model's")
 
 
 if __name__ == "__main__":
