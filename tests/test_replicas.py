@@ -1,5 +1,6 @@
 """Two and four replicas and two workers train as one device does."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import environment
-from workers import ended, start_workers
+
+from mec_tf.benchmarks import loopback
 
 SCRIPT = str(Path(__file__).with_name("replica_steps.py"))
 SECONDS = 900  # generous: others may use the machine
@@ -29,15 +31,17 @@ def results(tmp_path_factory):
         timeout=SECONDS,
     )
     assert one.returncode == 0, one.stderr
-    others = start_workers(2, command("workers"), folder)
-    for count in ("2", "4"):  # in processes: TensorFlow keeps a group's size
-        with open(folder / f"{count}.log", "w") as log:
-            others.append(
-                subprocess.Popen(
+    with contextlib.ExitStack() as stack:
+        others = stack.enter_context(
+            loopback.workers(2, command("workers"), folder)
+        )
+        for count in ("2", "4"):  # apart: TensorFlow keeps a group's size
+            with open(folder / f"{count}.log", "w") as log:
+                process = subprocess.Popen(
                     command("cpus", count), env=environment(), stderr=log
                 )
-            )
-    with ended(others):
+            stack.callback(process.kill)
+            others.append(process)
         codes = [process.wait(SECONDS) for process in others]
     logs = [path.read_text() for path in folder.glob("*.log")]
     assert codes == [0, 0, 0, 0], "\n".join(logs)

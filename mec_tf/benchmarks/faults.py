@@ -64,8 +64,9 @@ class Strike(NamedTuple):
     """What is done to the run, and when.
 
     Attributes:
-        moment: `start` (before its first step), `step` (at any later time),
-            `write` (while it writes a checkpoint) or `full` (the disk is).
+        moment: `start` (about when it begins), `step` (at any time after two
+            steps), `write` (then, while it writes a checkpoint) or `full` (the
+            disk is).
         number: The signal; None for a full disk.
         damage: What happens to the newest checkpoint afterwards: `flip` a bit,
             `cut` its end off, or None.
@@ -79,14 +80,14 @@ class Strike(NamedTuple):
 def plan(count, seed):
     """`count` random strikes; a full disk last, damages evenly in between."""
     generator = random.Random(seed)
-    strikes = [
-        Strike(
-            generator.choice(("start", "step", "write", "write")),
-            generator.choice((signal.SIGKILL, signal.SIGTERM)),
-            {count // 3: "flip", 2 * count // 3: "cut"}.get(k),
-        )
-        for k in range(count)
-    ]
+    damages = {count // 3: "flip", 2 * count // 3: "cut"}
+    strikes = []
+    for k in range(count):
+        moment = generator.choice(("start", "step", "write", "write"))
+        number = generator.choice((signal.SIGKILL, signal.SIGTERM))
+        if k in damages:
+            moment = "write"  # it has two checkpoints then
+        strikes.append(Strike(moment, number, damages.get(k)))
     return [*strikes, Strike("full", None, None)]
 
 
@@ -171,7 +172,7 @@ def _strike(strike, flags, folder, generator):
     if strike.moment == "start":
         time.sleep(generator.uniform(0, 4))
     else:
-        while _newest(folder) == before and process.poll() is None:
+        while _newest(folder) < before + 2 and process.poll() is None:
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 0.5))
         while (
