@@ -160,7 +160,8 @@ def prepare_devices():
     if FLAGS.logical_cpus > 1:
         distribute.split_cpu(FLAGS.logical_cpus)
     if FLAGS.deterministic is None:
-        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
+        gpus = tf.config.list_physical_devices("GPU")
+        FLAGS.deterministic = not gpus and FLAGS.jit != "on"
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(FLAGS.precision)
@@ -239,7 +240,9 @@ def build_model(policy, rates, plan, strategy):
     optimizer.build(model.learned)
     model.compile(
         optimizer=optimizer,
-        jit_compile=distribute.compiles_steps(FLAGS.jit, strategy),
+        jit_compile=distribute.compiles_steps(
+            FLAGS.jit, strategy, deterministic=FLAGS.deterministic
+        ),
         steps_per_execution=plan.steps_per_execution,
     )
     return model
