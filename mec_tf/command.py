@@ -56,7 +56,8 @@ def prepare_devices():
             )
         distribute.split_cpu(FLAGS.logical_cpus)
     if FLAGS.deterministic is None:
-        FLAGS.deterministic = not tf.config.list_physical_devices("GPU")
+        gpus = tf.config.list_physical_devices("GPU")
+        FLAGS.deterministic = not gpus and FLAGS.jit != "on"
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(FLAGS.seed)

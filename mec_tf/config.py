@@ -299,13 +299,13 @@ def device(strategies):
         "auto",
         ["auto", "on", "off"],
         "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
-        " with it. on: one device only.",
+        " with it. on: one device only, not with --deterministic.",
     )
     flags.DEFINE_bool(
         "deterministic",
         None,
         "Same flags, same weights, bit for bit. Default: on where there is no"
-        " GPU.",
+        " GPU and no --jit=on.",
     )
 
 

@@ -50,26 +50,33 @@ def get_strategy(name):
     )
 
 
-def compiles_steps(jit, strategy):
+def compiles_steps(jit, strategy, *, deterministic):
     """Whether XLA is to compile a training step.
 
     Args:
         jit: `on`, `off`, or `auto`: on for a single GPU. On CPUs a step is
             slower with it.
         strategy: The `tf.distribute.Strategy` of the run.
+        deterministic: Whether TensorFlow's operations are to be.
 
     Raises:
         ValueError: If it is to be on for several replicas, whose exchange XLA
-            does not compile.
+            does not compile, or for deterministic operations, with which Keras
+            does not.
     """
     replicas = strategy.num_replicas_in_sync
+    if jit == "on" and deterministic:
+        raise ValueError(
+            "--jit=on and --deterministic do not go together; give one of them"
+        )
     if jit == "on" and replicas > 1:
         raise ValueError(
             f"--jit=on compiles for one device, but there are {replicas}"
             " replicas; give --jit=auto or --strategy=one_device"
         )
     (kind, _), *_ = (name.split(":") for name in devices(strategy))
-    return jit == "on" or (jit == "auto" and replicas == 1 and kind == "GPU")
+    single_gpu = kind == "GPU" and replicas == 1
+    return jit == "on" or (jit == "auto" and single_gpu and not deterministic)
 
 
 def _multi_worker():

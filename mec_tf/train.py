@@ -251,7 +251,9 @@ def build_model(policy, rates, plan, strategy):
     optimizer.build(model.learned)
     model.compile(
         optimizer=optimizer,
-        jit_compile=distribute.compiles_steps(FLAGS.jit, strategy),
+        jit_compile=distribute.compiles_steps(
+            FLAGS.jit, strategy, deterministic=FLAGS.deterministic
+        ),
         steps_per_execution=plan.steps_per_execution,
     )
     return model

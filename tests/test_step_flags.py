@@ -1,14 +1,17 @@
 """How the step is run changes how fast it is, and nothing else."""
 
+import math
 import shutil
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from conftest import SMALL
-from test_train import assert_same_encoder, assert_same_run, rows
+from test_train import assert_same_encoder, assert_same_run
+
+from mec_tf import distribute
 
 # Eight steps per epoch.
-EIGHT = (*SMALL, "--batch_size=179", "--epochs=2", "--checkpoint_minutes=0")
+EIGHT = (*SMALL, "--batch_size=179", "--epochs=1", "--checkpoint_minutes=0")
 
 
 def to(name):
@@ -21,13 +24,12 @@ def runs(run_lines, tmp_path_factory):
     lines = {
         "plain": EIGHT,
         "four": (*EIGHT, "--steps_per_execution=4", "--keep_checkpoints=9"),
-        "xla": (*EIGHT, "--jit=on", "--steps=1", "--knn_every_epochs=0"),
-        "dry": (*EIGHT, "--dry_run", "--micro_batch_size=0"),
         "parts": (
             *SMALL,
             "--micro_batch_size=32",
             "--dry_run",
             "--steps_per_execution=5",
+            "--jit=on",
         ),
         "uneven": (*SMALL, "--micro_batch_size=100"),
     }
@@ -46,7 +48,7 @@ def test_several_steps_per_call_give_the_same_weights(runs):
     assert_same_encoder(folder / "plain.export", folder / "four.export")
     saved = sorted((folder / "four/checkpoints").iterdir())
     # By the clock, but never inside a call.
-    assert [path.name[-2:] for path in saved] == ["04", "08", "12", "16"]
+    assert [path.name[-2:] for path in saved] == ["04", "08"]
 
 
 def test_and_resume_inside_an_epoch(runs, run_main):
@@ -58,32 +60,25 @@ def test_and_resume_inside_an_epoch(runs, run_main):
     flags = (*EIGHT, "--steps_per_execution=4", "--keep_checkpoints=9")
     ended = run_main("train", *flags, *to("four"), cwd=folder / "again")
     assert ended.code == 0, ended.err
-    assert "going on from step 4 of 16" in ended.err
+    assert "going on from step 4 of 8" in ended.err
     assert_same_run(folder / "four", folder / "again/four")
     assert_same_encoder(folder / "four.export", folder / "again/four.export")
 
 
-def test_xla_compiles_on_a_cpu_when_told_to(runs):
-    folder, ended = runs
-    assert ended["xla"].code == 0, ended["xla"].err
-    assert np.isfinite(float(rows(folder / "xla")[0]["loss"]))
-
-
-def test_a_dry_run_says_how_the_step_is_run(runs):
+def test_a_dry_run_takes_micro_batches_compiled_by_xla(runs):
     _, ended = runs
-    for name, parts, loss_of in (("dry", "1", "4"), ("parts", "8", "8")):
-        assert ended[name].code == 0, ended[name].err
-        table = dict(
-            line.split("  ", 1)
-            for line in ended[name].out.splitlines()
-            if "  " in line
-        )
-        table = {what: value.strip() for what, value in table.items()}
-        assert table["precision"] == "float32"
-        assert table["compiled by XLA"] == "no"
-        assert table["micro-batches"] == parts
-        assert f"loss of one step on {loss_of} images" in table
+    assert ended["parts"].code == 0, ended["parts"].err
+    table = dict(
+        line.split("  ", 1)
+        for line in ended["parts"].out.splitlines()
+        if "  " in line
+    )
+    table = {what: value.strip() for what, value in table.items()}
+    assert table["precision"] == "float32"
+    assert table["compiled by XLA"] == "yes"
+    assert table["micro-batches"] == "8"
     assert table["steps per call"] == "5"
+    assert math.isfinite(float(table["loss of one step on 8 images"]))
 
 
 def test_an_uneven_micro_batch_is_refused(runs):
@@ -92,8 +87,44 @@ def test_an_uneven_micro_batch_is_refused(runs):
     assert "--micro_batch_size=100" in ended["uneven"].last_line
 
 
-def test_xla_is_refused_for_several_replicas(run_main, tmp_path):
-    flags = ("--strategy=mirrored", "--logical_cpus=2", "--jit=on")
-    ended = run_main("train", *SMALL, *flags, "--dry_run", cwd=tmp_path)
-    assert ended.code == 1
-    assert "--jit=on" in ended.last_line
+@pytest.mark.parametrize(
+    ("jit", "device", "replicas", "deterministic", "expected"),
+    [
+        ("auto", "CPU", 1, True, False),
+        ("auto", "GPU", 1, False, True),
+        ("auto", "GPU", 1, True, False),
+        ("auto", "GPU", 8, False, False),
+        ("off", "GPU", 1, False, False),
+        ("on", "CPU", 1, False, True),
+    ],
+)
+def test_xla_is_for_a_single_gpu_unless_told(
+    jit, device, replicas, deterministic, expected
+):
+    compiles = distribute.compiles_steps(
+        jit, strategy_of(device, replicas), deterministic=deterministic
+    )
+    assert compiles == expected
+
+
+@pytest.mark.parametrize(
+    ("replicas", "deterministic", "reason"),
+    [(2, False, "--jit=on .* 2 replicas"), (1, True, "--deterministic")],
+)
+def test_xla_is_refused_where_it_would_not_compile(
+    replicas, deterministic, reason
+):
+    with pytest.raises(ValueError, match=reason):
+        distribute.compiles_steps(
+            "on", strategy_of("CPU", replicas), deterministic=deterministic
+        )
+
+
+def strategy_of(device, replicas):
+    """As much of a `tf.distribute.Strategy` as is asked, without devices."""
+    prefix = "/job:localhost/replica:0/task:0/device"
+    names = [f"{prefix}:{device}:{k}" for k in range(replicas)]
+    return SimpleNamespace(
+        num_replicas_in_sync=replicas,
+        extended=SimpleNamespace(worker_devices=names),
+    )

@@ -259,6 +259,7 @@ def test_compiled_by_xla_a_step_is_the_same():
     for jit in (False, True):
         model = small_model(guard=True)
         model.compile(optimizer=SGD(0.1), jit_compile=jit)
+        assert model.jit_compile == jit
         data = tf.data.Dataset.from_tensors(batch())
         logs[jit] = model.fit(data, verbose=0, shuffle=False).history
         weights[jit] = [v.numpy() for v in model.learned]
