@@ -42,8 +42,11 @@ def run(main):
     app.run(guarded, flags_parser=config.parse)
 
 
-def prepare_devices():
+def prepare_devices(*, compiled=False):
     """Applies the flags that must come before anything is computed.
+
+    Args:
+        compiled: Whether XLA is asked for, which excludes determinism.
 
     Returns:
         The `tf.distribute.Strategy` of the flags of `config.device`.
@@ -57,7 +60,7 @@ def prepare_devices():
         distribute.split_cpu(FLAGS.logical_cpus)
     if FLAGS.deterministic is None:
         gpus = tf.config.list_physical_devices("GPU")
-        FLAGS.deterministic = not gpus and FLAGS.jit != "on"
+        FLAGS.deterministic = not gpus and not compiled
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(FLAGS.seed)

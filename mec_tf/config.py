@@ -294,18 +294,11 @@ def device(strategies):
         "Parts that the CPU is split into, to try mirrored without GPUs.",
         lower_bound=1,
     )
-    flags.DEFINE_enum(
-        "jit",
-        "auto",
-        ["auto", "on", "off"],
-        "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
-        " with it. on: one device only, not with --deterministic.",
-    )
     flags.DEFINE_bool(
         "deterministic",
         None,
         "Same flags, same weights, bit for bit. Default: on where there is no"
-        " GPU and no --jit=on.",
+        " GPU and XLA is not asked for.",
     )
 
 
@@ -332,6 +325,13 @@ def keeping():
 
 def running():
     """Flags that say what a run keeps and when it looks at itself."""
+    flags.DEFINE_enum(
+        "jit",
+        "auto",
+        ["auto", "on", "off"],
+        "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
+        " with it. on: one device only, not with --deterministic.",
+    )
     keeping()
     flags.DEFINE_string(
         "export_dir",

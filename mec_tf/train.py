@@ -56,7 +56,7 @@ def main():
     run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
 
     # --- where it computes ---------------------------------------------------
-    strategy = command.prepare_devices()
+    strategy = command.prepare_devices(compiled=FLAGS.jit == "on")
     keras.config.set_dtype_policy(FLAGS.precision)
     workers = distribute.Workers(strategy)
     with workers.losses_named():
