@@ -31,7 +31,7 @@ from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import SGD
 
 ROWS, SIZE, DIM = 64, 16, 128  # of each replica
-WARM_UP, STEPS = 5, 40
+WARM_UP, STEPS = 3, 20
 
 
 class Clock(keras.callbacks.Callback):
