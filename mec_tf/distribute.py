@@ -122,7 +122,7 @@ def spread(strategy, make_batches, batch_size):
     Args:
         strategy: `tf.distribute.Strategy`.
         make_batches: Function of (worker, workers), by keyword, that returns
-            the dataset of this worker's share of each global batch.
+            the endless dataset of this worker's share of each global batch.
         batch_size: Rows of a global batch.
 
     Returns:
@@ -146,8 +146,14 @@ def spread(strategy, make_batches, batch_size):
             worker=context.input_pipeline_id,
             workers=context.num_input_pipelines,
         )
-        # Its replicas take turns.
-        return share.rebatch(batch_size // replicas, drop_remainder=True)
+        # Its replicas take turns. Were it not known to be endless, the workers
+        # would ask one another at each step whether one has run out.
+        share = share.rebatch(batch_size // replicas, drop_remainder=True)
+        return share.apply(
+            tf.data.experimental.assert_cardinality(
+                tf.data.INFINITE_CARDINALITY
+            )
+        )
 
     return strategy.distribute_datasets_from_function(of_worker)
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 import mec_tf  # noqa: F401, sets oneDNN before TensorFlow is loaded
 from mec_tf import distribute
 from mec_tf.augment import policy as policies
+from mec_tf.benchmarks import scaling, two_workers
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.data import pipeline, sources
 from mec_tf.models import SiameseModel, heads
@@ -157,15 +158,38 @@ def checkpoints(model, folder):
     )
 
 
+def calls(model, strategy):
+    """Collectives of a step as `benchmarks.scaling` has them, of one worker."""
+    both = [
+        scaling.collectives(
+            backbone=model.backbone,
+            projector=model.projector,
+            predictor=None,
+            rows=BATCH // strategy.num_replicas_in_sync,
+            replicas=strategy.num_replicas_in_sync,
+            form=form,
+        )
+        for form in ("batch", "feature")
+    ]
+    # One pair each.
+    return (
+        sum(exchange.calls for exchanges in both for exchange in exchanges) / 2
+    )
+
+
 def collect(strategy, folder, name):
     found = {"samples": samples(strategy)}
+    traced = []
+    two_workers.counted(traced)
     for case, optimizer in CASES.items():
         if case == {"2": "lars", "4": "sgd"}.get(name):
             continue  # many replicas take long to compile
         with strategy.scope():
             model = make_model(optimizer)
         straight, resumed = {}, {}
+        traced.clear()
         fit(model, strategy, SAVED, straight)
+        straight["collectives"] = [len(traced), calls(model, strategy)]
         if name == "1":
             checkpoints(model, f"{folder}/{case}").save(SAVED)
         fit(model, strategy, STEPS, straight)

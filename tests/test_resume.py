@@ -20,12 +20,11 @@ def wait_for_step(workdir, step, process):
 def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path):
     strikes = [
         faults.Strike("write", signal.SIGKILL, "flip"),
-        faults.Strike("step", signal.SIGKILL, None),
         faults.Strike("full", None, None),
     ]
     lines = []
-    assert faults.drill(tmp_path, strikes, 12, 0, lines.append) == []
-    assert len(lines) == 3
+    assert faults.drill(tmp_path, strikes, 8, 0, lines.append) == []
+    assert len(lines) == 2
     # The drill can fail, too.
     rows = tmp_path / "struck/run/metrics.csv"
     rows.write_text(rows.read_text().replace("-0.", "-1.", 1))
