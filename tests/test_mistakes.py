@@ -73,6 +73,12 @@ TRAIN = {
         1,
         "no checkpoint in .* is intact",
     ),
+    "no cluster": (["--strategy=multi_worker"], 1, "TF_CONFIG nor Slurm"),
+    "split worker": (
+        ["--strategy=multi_worker", "--logical_cpus=2"],
+        1,
+        "start more workers instead",
+    ),
     "diverging": (
         ["--workdir=nan", "--base_lr=1e30", "--warmup_epochs=0", "--epochs=9"],
         1,

@@ -77,9 +77,12 @@ def collectives(
     if form == "auto":
         form = "batch" if m <= d else "feature"
     objective = {
-        # TensorFlow gathers the shapes first.
+        # Rows and their lengths; TensorFlow gathers the shapes first.
         "batch": Collective(
-            "objective", 2 * pairs, pairs * (2 * d * rows + 2), gathers=True
+            "objective",
+            2 * pairs,
+            pairs * (2 * (d + 1) * rows + 2),
+            gathers=True,
         ),
         "feature": Collective("objective", pairs, pairs * d * d),
     }[form]

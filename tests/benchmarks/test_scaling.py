@@ -58,9 +58,9 @@ def test_the_chosen_form_is_the_one_that_moves_fewer_bytes():
             for form in ("auto", "batch", "feature")
         }
         sent = {form: e.sent(2) for form, e in exchanges.items()}
-        # Apart from the shapes, which are gathered first.
-        shapes = 2 * 2 * scaling.BYTES
-        assert sent["auto"] <= min(sent["batch"], sent["feature"]) + shapes
+        # Apart from shapes and lengths of rows, which are gathered too.
+        more = 2 * (2 + 2 * rows) * scaling.BYTES
+        assert sent["auto"] <= min(sent["batch"], sent["feature"]) + more
 
 
 def test_alone_nothing_travels_and_more_machines_take_longer():
