@@ -86,16 +86,16 @@ def test_flags_cfg_repeats_the_run(small_run, run_main):
     assert flags["epochs"] == "3"
     assert flags["workdir"] == "runs/small"
     assert flags["deterministic"] == "True"
-    again = run_main(
+    repeated = run_main(
         "train",
         "--flagfile=runs/small/flags.cfg",
-        "--workdir=again",
-        "--export_dir=again.export",
+        "--workdir=repeated",
+        "--export_dir=repeated.export",
         cwd=folder,
     )
-    assert again.code == 0, again.err
-    assert_same_run(folder / "runs/small", folder / "again")
-    assert_same_encoder(folder / "exports/small", folder / "again.export")
+    assert repeated.code == 0, repeated.err
+    assert_same_run(folder / "runs/small", folder / "repeated")
+    assert_same_encoder(folder / "exports/small", folder / "repeated.export")
 
 
 def test_a_finished_run_says_so(small_run, run_main):
@@ -140,7 +140,7 @@ def test_two_replicas_train_as_one(small_run, run_main):
     one, two = rows(folder / "runs/small"), rows(folder / "two")
     for name in ("loss", "coding_length", "spectral_norm"):
         # float32 sums differ in order, and training amplifies that.
-        for epoch, tolerance in ((0, 1e-4), (1, 5e-3)):
+        for epoch, tolerance in ((0, 1e-4), (1, 2e-2)):
             np.testing.assert_allclose(
                 float(two[epoch][name]),
                 float(one[epoch][name]),
