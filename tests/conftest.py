@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image, ImageFilter
+from tensorflow.python.framework.config import disable_op_determinism
 
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
@@ -184,6 +185,18 @@ def prepared_tfds(tmp_path_factory):
         return data_dir
 
     return write
+
+
+@pytest.fixture(scope="module")
+def deterministic():
+    """Deterministic operations for one module of tests.
+
+    They exclude XLA, so they must not outlast it; the public interface cannot
+    switch them off.
+    """
+    tf.config.experimental.enable_op_determinism()
+    yield
+    disable_op_determinism()
 
 
 def make_photograph(seed, height=150, width=200):

@@ -27,9 +27,7 @@ def digits():
     return splits.bank, splits.test
 
 
-@pytest.fixture(autouse=True, scope="module")
-def deterministic():
-    tf.config.experimental.enable_op_determinism()
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 def blocks(images):
