@@ -24,8 +24,9 @@ demo: .venv/.runtime
 	@echo '    import tensorflow as tf'
 	@echo '    encoder = tf.saved_model.load("exports/digits")'
 
+# Two files of tests at a time: half of a test is one thread's tracing.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # tensorflow-addons ended with TensorFlow 2.15, which needs Python 3.9 to 3.11:
 # an environment of its own, in which what the main one exports is fine-tuned.

@@ -12,7 +12,8 @@ _RESET_PEAK = "5"  # proc(5), clear_refs
 def interleaved(calls, rounds, seconds=60.0):
     """Times several calls in turns, so that disturbances hit all of them.
 
-    Each is called once before, untimed: that traces and compiles.
+    Each is called once before, untimed, which traces and compiles; not where
+    one round is all: such calls take minutes, and begin compiled.
 
     Args:
         calls: dict from a name to a function without arguments that returns
@@ -23,8 +24,9 @@ def interleaved(calls, rounds, seconds=60.0):
     Returns:
         Dict from each name to its median time in seconds.
     """
-    for call in calls.values():
-        wait_for(call())
+    if rounds > 1:
+        for call in calls.values():
+            wait_for(call())
     times = {name: [] for name in calls}
     begin = time.perf_counter()
     for done in range(rounds):

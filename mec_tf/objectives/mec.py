@@ -240,18 +240,20 @@ def _batch_wise(z1, z2, s1, s2, lam, order, replicas):
     @tf.custom_gradient
     def trace(z1, z2, s1, s2, lam):
         z1, z2, s1, s2, lam = _inside(z1, z2, s1, s2, lam)
-        everyones, own = _gathered(z1, z2, s1, s2, replicas)
+        everyones, columns, rows = _gathered(z1, z2, s1, s2, replicas)
         all_z1, all_z2, all_s1, all_s2 = everyones
         a, b = lam * all_s1, tf.transpose(all_s2)  # [m, 1], [1, m]
         c = a * tf.matmul(all_z1, all_z2, transpose_b=True) * b  # [m, m]
         value, s = _log_and_derivative(c, order)
+        # <z1, dz1> of each row is the diagonal of C S: no product needed.
+        shares = tf.reduce_sum(c * tf.transpose(s), 1, keepdims=True)
 
         def gradient(upstream):
             scaled = s * (upstream * tf.transpose(a)) * tf.transpose(b)
-            columns, rows = own(scaled)
-            dz1 = tf.matmul(columns, all_z2, transpose_a=True)
-            dz2 = tf.matmul(rows, all_z1)
-            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
+            dz1 = tf.matmul(columns(scaled), all_z2, transpose_a=True)
+            dz2 = tf.matmul(rows(scaled), all_z1)
+            along = upstream * rows(shares)
+            return dz1, dz2, *_for_scales(along, s1, s2), None
 
         return value, gradient
 
@@ -259,27 +261,29 @@ def _batch_wise(z1, z2, s1, s2, lam, order, replicas):
 
 
 def _gathered(z1, z2, s1, s2, replicas):
-    """All rows, and what cuts this replica's columns and rows from [m, m].
+    """All rows, and what cuts this replica's columns or rows from [m, m].
 
     Replicas are not numbered here, so this one finds its rows by their values.
     Should another hold the very same rows in both views, then theirs is also
     the same gradient.
     """
     if replicas.count == 1:
-        return (z1, z2, s1, s2), lambda matrix: (matrix, matrix)
+        return (z1, z2, s1, s2), tf.identity, tf.identity
     mine = tf.concat([z1, z2, s1, s2], 1)  # one collective instead of four
     everyones = replicas.gather(mine)
     n, m = tf.shape(mine)[0], tf.shape(everyones)[0]
     blocks = tf.reshape(everyones, [replicas.count, n, -1])
     this = tf.argmax(tf.reduce_all(blocks == mine, [1, 2]))
 
-    def own(matrix):
-        columns = tf.reshape(matrix, [m, replicas.count, n])
-        rows = tf.reshape(matrix, [replicas.count, n, m])
-        return tf.gather(columns, this, axis=1), tf.gather(rows, this)
+    def columns(matrix):
+        blocks = tf.reshape(matrix, [m, replicas.count, n])
+        return tf.gather(blocks, this, axis=1)
+
+    def rows(matrix):
+        return tf.gather(tf.reshape(matrix, [replicas.count, n, -1]), this)
 
     d = tf.shape(z1)[1]
-    return tf.split(everyones, [d, d, 1, 1], 1), own
+    return tf.split(everyones, [d, d, 1, 1], 1), columns, rows
 
 
 def _feature_wise(z1, z2, s1, s2, lam, order, replicas):
@@ -300,7 +304,8 @@ def _feature_wise(z1, z2, s1, s2, lam, order, replicas):
             scale = upstream * weights
             dz1 = tf.matmul(z2, s) * scale
             dz2 = tf.matmul(z1, s, transpose_b=True) * scale
-            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
+            along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
+            return dz1, dz2, *_for_scales(along, s1, s2), None
 
         return value, gradient
 
@@ -318,20 +323,20 @@ def _first_order(z1, z2, s1, s2, lam, replicas):
         def gradient(upstream):
             scale = upstream * weights
             dz1, dz2 = scale * z2, scale * z1
-            return dz1, dz2, *_for_scales(dz1, z1, s1, s2), None
+            along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
+            return dz1, dz2, *_for_scales(along, s1, s2), None
 
         return value, gradient
 
     return trace(z1, z2, s1, s2, lam)
 
 
-def _for_scales(dz1, z1, s1, s2):
-    """The gradients with respect to s1 and s2 from that with respect to z1.
+def _for_scales(along, s1, s2):
+    """The gradients with respect to s1 and s2, from <z1, dz1> of each row.
 
     The embeddings enter as s1 z1 and s2 z2, and the traces hold row i of the
     one as often as row i of the other: s1 ds1 = <z1, dz1> = <z2, dz2> = s2 ds2.
     """
-    along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
     return tf.math.divide_no_nan(along, s1), tf.math.divide_no_nan(along, s2)
 
 
@@ -460,6 +465,12 @@ def _prepare(z1, z2, distortion, embedding_norm, replicas):
         raise ValueError(
             f"z1 and z2 have the shapes {z1.shape} and {z2.shape}; expected "
             "two of [m, d], whose rows i are two views of image i."
+        )
+    if not (z1.shape.is_fully_defined() and z2.shape.is_fully_defined()):
+        tf.debugging.assert_equal(
+            tf.shape(z1),
+            tf.shape(z2),
+            "z1 and z2 differ in shape; expected two views of the same images",
         )
     if z1.dtype != tf.float64:  # half precision does not carry the powers of C
         z1, z2 = tf.cast(z1, tf.float32), tf.cast(z2, tf.float32)

@@ -73,16 +73,19 @@ def value_and_gradients(function, z1, z2, **arguments):
     "kind", ["spread", "correlated", "collapsed", "nearly collapsed"]
 )
 def test_float32_matches_numpy_float64(kind, form, order):
-    for m, d in ((24, 40), (40, 24)):
+    # The last: the paper's distortion, and the norm of C is 16.7 at collapse.
+    cases = ((24, 40, 0.5), (40, 24, 0.5), (128, 256, 0.06))
+    for m, d, distortion in cases:
         z1, z2 = views(kind, m, d)
         unit1, unit2 = normalised(z1), normalised(z2)
-        want, _, _, (mu, lam, g) = reference(unit1, unit2, DISTORTION, order)
-        _, want1, want2, _ = reference(unit1, unit2, DISTORTION, order)
+        want, want1, want2, (mu, lam, g) = reference(
+            unit1, unit2, distortion, order
+        )
         value, got1, got2 = value_and_gradients(
             mec.coding_length,
             z1.astype(np.float32),
             z2.astype(np.float32),
-            distortion=DISTORTION,
+            distortion=distortion,
             order=order,
             form=form,
         )
@@ -270,8 +273,11 @@ def test_xla_agrees(norm, order):
 
 
 @pytest.mark.parametrize("order", [0, 1, 4])
-def test_one_trace_serves_any_batch(order):
-    @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float64)] * 2)
+@pytest.mark.parametrize("jit", [False, True])
+def test_one_trace_serves_any_batch(jit, order):
+    any_rows = [tf.TensorSpec([None, 6], tf.float64)] * 2
+
+    @tf.function(input_signature=any_rows, jit_compile=jit)
     def results(z1, z2):
         with tf.GradientTape() as tape:
             tape.watch([z1, z2])
@@ -285,6 +291,14 @@ def test_one_trace_serves_any_batch(order):
         )
         for got, want in zip(results(z1, z2), eager, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+def test_unequal_batches_are_named_where_only_the_call_tells():
+    signature = [tf.TensorSpec([None, 6], tf.float64)] * 2
+    traced = tf.function(mec.mec_loss, input_signature=signature)
+    z, _ = views("correlated", 4, 6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="two views of"):
+        traced(z, z[1:])
 
 
 def test_gradients_may_be_taken_from_outside_and_twice():
