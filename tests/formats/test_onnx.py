@@ -7,11 +7,12 @@ from mec_tf.formats.onnx import write_onnx
 from mec_tf.models import build_backbone
 
 
-def test_onnxruntime_computes_the_same_features(tmp_path):
+@pytest.mark.parametrize("name", ["resnet_tiny", "resnet18"])
+def test_onnxruntime_computes_the_same_features(tmp_path, name):
     pytest.importorskip("tf2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(0)
-    backbone = build_backbone("resnet_tiny")
+    backbone = build_backbone(name)
     for weight in backbone.weights:
         if len(weight.shape) == 1:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
