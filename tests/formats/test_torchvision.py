@@ -41,9 +41,8 @@ def relative_error(actual, expected):
     return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
 
 
-def as_state_dict(backbone, gradients):
-    """Gradients under PyTorch's names, through a copy that holds them."""
-    holder = keras.models.clone_model(backbone)
+def as_state_dict(holder, gradients):
+    """Gradients under PyTorch's names, through a network that holds them."""
     for parameter, gradient in zip(
         holder.trainable_variables, gradients, strict=True
     ):
@@ -115,6 +114,7 @@ def test_training_equals_torchvision(torchvision, name, size):
     keep_off_the_kinks(reference, rng)
     backbone = build_backbone(name)
     load_state_dict(backbone, reference.state_dict())
+    holder = keras.models.clone_model(backbone)
     ours = SGD(0.01, weight_decay=1e-4)
     theirs = torch.optim.SGD(
         reference.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
@@ -128,7 +128,7 @@ def test_training_equals_torchvision(torchvision, name, size):
             features = backbone(images, training=True)
             loss = tf.reduce_sum(weights * features)
         gradients = tape.gradient(loss, backbone.trainable_variables)
-        our_gradients = as_state_dict(backbone, gradients)
+        our_gradients = as_state_dict(holder, gradients)
         expected, their_gradients = gradients_of(reference, images, weights)
 
         assert relative_error(features, expected) < 1e-4
