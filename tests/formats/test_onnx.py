@@ -7,12 +7,11 @@ from mec_tf.formats.onnx import write_onnx
 from mec_tf.models import build_backbone
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "resnet18"])
-def test_onnxruntime_computes_the_same_features(tmp_path, name):
+def test_onnxruntime_computes_the_same_features(tmp_path):
     pytest.importorskip("tf2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(0)
-    backbone = build_backbone(name)
+    backbone = build_backbone("resnet_tiny")
     for weight in backbone.weights:
         if len(weight.shape) == 1:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
