@@ -278,7 +278,12 @@ def main(argv=None):
     parser.add_argument("--batches", type=_integers, default="16")
     parser.add_argument("--precisions", type=_words, default="float32")
     parser.add_argument("--projector_dim", type=int, default=2048)
-    parser.add_argument("--micro_batch_size", type=int, default=0)
+    parser.add_argument(
+        "--micro_batch_size",
+        type=int,
+        default=0,
+        help="images in memory at a time, 0: all; with --rounds=0 only",
+    )
     parser.add_argument("--views", default="byol", help="preset of the views")
     parser.add_argument("--jit", action="store_true", help="compile with XLA")
     parser.add_argument(
@@ -316,6 +321,11 @@ def main(argv=None):
         )
     )
     gpus = tf.config.list_physical_devices("GPU")
+    if arguments.rounds and arguments.micro_batch_size:
+        # The parts are timed on the whole batch, which such a step never sees.
+        parser.error(
+            "--micro_batch_size is for the memory alone: add --rounds=0"
+        )
     if arguments.peer and (gpus or arguments.precisions != ["float32"]):
         parser.error("--peer=torch compares float32 on CPUs")
     if arguments.peak:

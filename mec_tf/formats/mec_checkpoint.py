@@ -79,7 +79,8 @@ def build_projector(state_dict):
         What `heads.build_projector` returns, with fresh weights.
 
     Raises:
-        ValueError: If the checkpoint has no projector.
+        ValueError: If the checkpoint has no projector, or one whose hidden
+            layers differ in width.
     """
     prefix = _layout("projector")[0]
     shapes = [
@@ -92,8 +93,19 @@ def build_projector(state_dict):
             f"Received a checkpoint without {prefix}0.weight; expected the "
             "authors' projector. Give their whole checkpoint."
         )
+    hidden = {rows for rows, _ in shapes[:-1]}
+    if len(hidden) > 1:
+        raise ValueError(
+            "Received a checkpoint whose projector has hidden layers of "
+            f"{' and '.join(map(str, sorted(hidden)))}; expected one width, as "
+            "in the authors' code. Give the backbone's weights alone, by "
+            "torchvision's names."
+        )
     return heads.build_projector(
-        shapes[0][1], dim=shapes[0][0], layers=len(shapes)
+        shapes[0][1],
+        dim=shapes[-1][0],
+        layers=len(shapes),
+        hidden_dim=shapes[0][0],
     )
 
 

@@ -18,7 +18,8 @@ def read_torch_file(path):
             "state_dict" or "model".
 
     Returns:
-        A dict from names to NumPy arrays.
+        A dict from names to NumPy arrays; bfloat16, which NumPy lacks, becomes
+        float32.
 
     Raises:
         ImportError: If `torch` is not installed.
@@ -46,7 +47,7 @@ def read_torch_file(path):
             "names to tensors, by itself or under 'state_dict' or 'model'. "
             "Save the module's state_dict() with torch.save."
         )
-    return {name: tensor.numpy() for name, tensor in content.items()}
+    return {name: _to_numpy(tensor) for name, tensor in content.items()}
 
 
 def write_torch_file(path, state_dict):
@@ -72,6 +73,13 @@ def write_torch_file(path, state_dict):
         partial,
     )
     os.replace(partial, path)
+
+
+def _to_numpy(tensor):
+    tensor = tensor.detach()  # a parameter would not leave its graph
+    if str(tensor.dtype) == "torch.bfloat16":
+        tensor = tensor.float()
+    return tensor.numpy()
 
 
 def _import_torch():

@@ -6,11 +6,13 @@ import keras
 
 from mec_tf.models.resnet import ARCHITECTURES, resnet
 
-# NASNet pads by the size of its input, which must be fixed.
+# NASNet decides by the size of its maps where to shrink them, so Keras builds
+# it for one size of images, and our encoders take any.
+_ONE_SIZE = "keras:NASNet"
 _APPLICATIONS = {
     f"keras:{name}": build
     for name, build in vars(keras.applications).items()
-    if inspect.isfunction(build) and not name.startswith("NASNet")
+    if inspect.isfunction(build) and not f"keras:{name}".startswith(_ONE_SIZE)
 }
 NAMES = (*ARCHITECTURES, "keras:NAME")
 
@@ -25,9 +27,9 @@ def build_backbone(name):
             "resnet_tiny" (for images of 16 to 64 pixels on CPUs); or
             "keras:NAME" for a model of `keras.applications`, such as
             "keras:EfficientNetV2B0", without its classifier and without its own
-            preprocessing. The latter keep Keras' own batch norm, which is not
+            preprocessing. These keep Keras' own batch norm, which is not
             synchronised over replicas, and Inception its smallest image, 75
-            pixels.
+            pixels. NASNet is left out: Keras builds it for one size of images.
 
     Returns:
         A functional `keras.Model` from normalised RGB images `[n, h, w, 3]` to
@@ -44,6 +46,12 @@ def build_backbone(name):
         return resnet(name)
     if name in _APPLICATIONS:
         return _without_top(_APPLICATIONS[name])
+    if name.startswith(_ONE_SIZE):
+        raise ValueError(
+            f"Received backbone {name!r}, which Keras builds for one size of "
+            "images; expected a network for images of any size. Choose another "
+            "one, such as keras:EfficientNetV2B0."
+        )
     raise ValueError(
         f"Received backbone {name!r}; expected one of "
         f"{', '.join([*ARCHITECTURES, *_APPLICATIONS])}. Choose one of these."

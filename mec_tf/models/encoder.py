@@ -36,16 +36,23 @@ def in_float32(encoder):
     Returns:
         `keras.Model` with copies of the weights; features are float32.
     """
-
-    def convert(layer):
-        config = layer.get_config() | {"dtype": "float32"}
-        return type(layer).from_config(config)
-
-    copy = keras.models.clone_model(
-        encoder, clone_function=convert, recursive=True
-    )
+    # Not `clone_model`: it keeps the half precision of inputs of models inside
+    # a model, and has nothing to say on operations that are no layers.
+    copy = keras.Model.from_config(_float32_config(encoder.get_config()))
     copy.set_weights(encoder.get_weights())
     return copy
+
+
+def _float32_config(config):
+    """A configuration whose policies and dtypes are all float32."""
+    if isinstance(config, dict):
+        return {
+            name: "float32" if name == "dtype" else _float32_config(value)
+            for name, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return type(config)(map(_float32_config, config))
+    return config
 
 
 def backbone_of(encoder):

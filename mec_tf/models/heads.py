@@ -7,7 +7,7 @@ import keras
 from mec_tf.models.batch_norm import BatchNormalization
 
 
-def build_projector(input_dim, *, dim, layers):
+def build_projector(input_dim, *, dim, layers, hidden_dim=None):
     """Builds the projector, from features to embeddings.
 
     Each layer is a linear map without bias and a batch norm; all but the last
@@ -15,9 +15,12 @@ def build_projector(input_dim, *, dim, layers):
 
     Args:
         input_dim: Width of the features, > 0.
-        dim: Width of every layer and of the embeddings, > 0.
+        dim: Width of the embeddings, > 0.
         layers: Number of linear maps, > 0; 3 in the paper on ImageNet, 2 on
             CIFAR-10.
+        hidden_dim: Width of all layers but the last, > 0; None: `dim`. The
+            authors' code takes that of the features, 2048 for ResNet-50 as for
+            its embeddings.
 
     Returns:
         A functional `keras.Model`, `[n, input_dim]` to `[n, dim]`.
@@ -35,7 +38,7 @@ def build_projector(input_dim, *, dim, layers):
     features = keras.Input((input_dim,), name="features")
     x = features
     for index in range(1, layers):
-        x = _linear(x, dim, use_bias=False, name=f"linear{index}")
+        x = _linear(x, hidden_dim or dim, use_bias=False, name=f"linear{index}")
         x = BatchNormalization(name=f"bn{index}")(x)
         x = keras.layers.ReLU(name=f"relu{index}")(x)
     x = _linear(x, dim, use_bias=False, name=f"linear{layers}")

@@ -90,3 +90,9 @@ def test_the_peer_is_for_float32_on_cpus(capsys):
     with pytest.raises(SystemExit):
         benchmark.main([*SMALL, "--peer=torch", "--precisions=mixed_float16"])
     assert "float32" in capsys.readouterr().err
+
+
+def test_the_parts_of_a_step_are_those_of_a_whole_batch(capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main([*SMALL, "--micro_batch_size=4"])
+    assert "add --rounds=0" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mec_tf.formats import mec_checkpoint
 from mec_tf.formats.mec_checkpoint import (
     is_mec_checkpoint,
     load_state_dict,
@@ -93,6 +94,20 @@ def test_only_the_wanted_networks_are_read():
         np.transpose(backbone.get_layer("conv1").kernel, (3, 2, 0, 1)),
         state_dict["module.encoder.conv1.weight"],
     )
+
+
+def test_the_projector_may_be_narrower_inside():
+    """The authors' hidden layers are as wide as the features."""
+    before = build_projector(6, dim=16, layers=3, hidden_dim=6)
+    state_dict = to_state_dict({"projector": before})
+    after = mec_checkpoint.build_projector(state_dict)
+    load_state_dict({"projector": after}, state_dict)
+    x = np.random.default_rng(2).normal(size=(5, 6)).astype(np.float32)
+    np.testing.assert_array_equal(after(x), before(x))
+
+    state_dict["module.encoder.fc.3.weight"] = np.zeros((7, 6), np.float32)
+    with pytest.raises(ValueError, match="hidden layers of 6 and 7"):
+        mec_checkpoint.build_projector(state_dict)
 
 
 def test_missing_networks_and_unknown_ones_are_errors():

@@ -30,6 +30,20 @@ def test_reads_the_state_dict_of_a_checkpoint(tmp_path):
     np.testing.assert_array_equal(read["fc.bias"], [1.0, 1.0])
 
 
+def test_reads_parameters_and_half_precision(tmp_path):
+    values = torch.tensor([0.1, -3.0])
+    tensors = {
+        "parameter": torch.nn.Parameter(values),
+        "bfloat16": values.bfloat16(),
+        "float16": values.half(),
+    }
+    torch.save(tensors, tmp_path / "a.pth")
+    read = read_torch_file(tmp_path / "a.pth")
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(read[name], tensor.detach().float())
+
+
 @pytest.mark.parametrize("content", [{"epoch": 3}, torch.ones(2), [1, 2]])
 def test_a_file_without_state_dict_is_an_error(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")

@@ -1,3 +1,4 @@
+import copy
 import sys
 
 import keras
@@ -40,14 +41,13 @@ def relative_error(actual, expected):
     return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
 
 
-def as_state_dict(backbone, gradients):
-    """Gradients under PyTorch's names, through a copy that holds them."""
-    copy = keras.models.clone_model(backbone)
+def as_state_dict(holder, gradients):
+    """Gradients under PyTorch's names, through a network that holds them."""
     for parameter, gradient in zip(
-        copy.trainable_variables, gradients, strict=True
+        holder.trainable_variables, gradients, strict=True
     ):
         parameter.assign(gradient)
-    return to_state_dict(copy)
+    return to_state_dict(holder)
 
 
 def as_torch(images):
@@ -85,21 +85,42 @@ def keep_off_the_kinks(network, rng):
                 tensor *= torch.tensor(rng.choice([-1.0, 1.0], tensor.shape))
 
 
+def gradients_of(network, images, weights):
+    """Features and the gradients of their weighted sum, by parameter."""
+    network.zero_grad()
+    dtype = next(network.parameters()).dtype
+    features = network(as_torch(images).to(dtype))
+    (torch.tensor(weights) * features).sum().backward()
+    return features.detach(), {
+        name: parameter.grad.numpy()
+        for name, parameter in network.named_parameters()
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("resnet18", (64, 49)), ("resnet50", (64, 64))]
 )
 def test_training_equals_torchvision(torchvision, name, size):
+    """Features, weights, statistics within 1e-4; gradients but for rounding.
+
+    Float32 is too short for 1e-4 in each parameter's gradient, in PyTorch too,
+    so PyTorch in float64 is the judge of both. All parameters taken together,
+    ours was off by 6e-5 (ResNet-18) and 9e-5 (ResNet-50), PyTorch's by 4e-5 and
+    8e-5; by parameter ours was off by 0.95 and 0.99 times as much as PyTorch's
+    in the median, 1.9 times at most.
+    """
     rng = np.random.default_rng(1)
     reference = build_reference(torchvision, name, rng).train()
     keep_off_the_kinks(reference, rng)
     backbone = build_backbone(name)
     load_state_dict(backbone, reference.state_dict())
+    holder = keras.models.clone_model(backbone)
     ours = SGD(0.01, weight_decay=1e-4)
     theirs = torch.optim.SGD(
         reference.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
     )
     d = backbone.output_shape[-1]
-    for _ in range(3):
+    for step in range(3):
         images = rng.normal(size=(8, *size, 3)).astype(np.float32)
         weights = rng.normal(size=(8, d)).astype(np.float32) / d
 
@@ -107,18 +128,33 @@ def test_training_equals_torchvision(torchvision, name, size):
             features = backbone(images, training=True)
             loss = tf.reduce_sum(weights * features)
         gradients = tape.gradient(loss, backbone.trainable_variables)
+        our_gradients = as_state_dict(holder, gradients)
+        expected, their_gradients = gradients_of(reference, images, weights)
 
-        expected = reference(as_torch(images))
-        theirs.zero_grad()
-        (torch.tensor(weights) * expected).sum().backward()
-
-        assert relative_error(features, expected.detach()) < 1e-4
-        our_gradients = as_state_dict(backbone, gradients)
+        assert relative_error(features, expected) < 1e-4
         # Where the next batch norm undoes a shift its gradient is rounding.
-        rounding = 1e-6 * max(p.grad.norm() for p in reference.parameters())
-        for key, parameter in reference.named_parameters():
-            error = np.linalg.norm(our_gradients[key] - parameter.grad.numpy())
-            assert error < 1e-3 * parameter.grad.norm() + rounding, key
+        rounding = 1e-6 * max(map(np.linalg.norm, their_gradients.values()))
+        for key, gradient in their_gradients.items():
+            error = np.linalg.norm(our_gradients[key] - gradient)
+            assert error < 1e-3 * np.linalg.norm(gradient) + rounding, key
+        if step == 0:  # later, the weights differ by rounding, too
+            exact = copy.deepcopy(reference).double()
+            _, gradients_64 = gradients_of(exact, images, weights)
+            our_errors, their_errors = (
+                {
+                    key: np.linalg.norm(given[key] - gradient)
+                    for key, gradient in gradients_64.items()
+                }
+                for given in (our_gradients, their_gradients)
+            )
+            our_total, their_total = (
+                np.linalg.norm(list(errors.values()))
+                for errors in (our_errors, their_errors)
+            )
+            assert our_total < 2 * their_total
+            for key, gradient in gradients_64.items():
+                bound = 1e-4 * np.linalg.norm(gradient) + rounding
+                assert our_errors[key] < max(bound, 3 * their_errors[key]), key
 
         ours.apply(gradients, backbone.trainable_variables)
         theirs.step()
@@ -129,10 +165,11 @@ def test_training_equals_torchvision(torchvision, name, size):
             assert relative_error(array, state_dict[key]) < 1e-4, key
 
 
-def test_there_and_back_is_bit_identical(torchvision):
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_there_and_back_is_bit_identical(torchvision, name):
     rng = np.random.default_rng(2)
-    reference = build_reference(torchvision, "resnet18", rng)
-    backbone = build_backbone("resnet18")
+    reference = build_reference(torchvision, name, rng)
+    backbone = build_backbone(name)
     load_state_dict(backbone, reference.state_dict())
     back = to_state_dict(backbone)
     assert back.keys() == reference.state_dict().keys()

@@ -33,3 +33,8 @@ def test_unknown_name_lists_the_known_ones(name):
         build_backbone(name)
     for known in ("resnet50w2", "resnet18_cifar", "keras:MobileNetV2"):
         assert known in str(error.value)
+
+
+def test_nasnet_is_left_out_with_the_reason():
+    with pytest.raises(ValueError, match="for one size of images; expected"):
+        build_backbone("keras:NASNetMobile")

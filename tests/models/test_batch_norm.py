@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mec_tf.models import build_backbone
 from mec_tf.models.batch_norm import BatchNormalization
 
 EPSILON = 1e-5
@@ -153,6 +154,7 @@ REPLICAS = """
     import numpy as np
     import mec_tf
     import tensorflow as tf
+    from mec_tf.models import build_backbone
     from mec_tf.models.batch_norm import BatchNormalization
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -165,6 +167,9 @@ REPLICAS = """
         layer.build(data["x"].shape)
         layer.gamma.assign(data["gamma"])
         layer.beta.assign(data["beta"])
+        network = build_backbone("resnet_tiny")
+        weights = [data[f"weight{k}"] for k in range(len(network.weights))]
+        network.set_weights(weights)
 
     def share(name):
         # Replicas of unequal size, as at the end of an epoch.
@@ -182,6 +187,27 @@ REPLICAS = """
         sources = [x, layer.gamma.value, layer.beta.value]
         return y, *tape.gradient(loss, sources)
 
+    @tf.function
+    def network_step(images, weights):
+        with tf.GradientTape() as tape:
+            features = network(images, training=True)
+            loss = tf.reduce_sum(weights * features)
+        return features, tape.gradient(loss, network.trainable_variables)
+
+    shares = (share("images"), share("feature_weights"))
+    features, gradients = strategy.run(network_step, shares)
+    network_results = {
+        "features": np.concatenate(
+            strategy.experimental_local_results(features)
+        )
+    }
+    for k, gradient in enumerate(gradients):
+        network_results[f"gradient{k}"] = sum(
+            strategy.experimental_local_results(gradient)
+        )
+    for k, weight in enumerate(network.weights):
+        network_results[f"weight{k}"] = weight.numpy()
+
     results = strategy.run(step, (share("x"), share("weights")))
     y, dx, dgamma, dbeta = map(strategy.experimental_local_results, results)
     np.savez(
@@ -194,8 +220,19 @@ REPLICAS = """
         variance=strategy.experimental_local_results(
             layer.moving_variance.value
         ),
+        **network_results,
     )
 """
+
+
+def random_network(rng):
+    """A residual network in which every branch counts, and its weights."""
+    network = build_backbone("resnet_tiny")
+    for weight in network.weights:
+        if len(weight.shape) == 1:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    weights = {f"weight{k}": w.numpy() for k, w in enumerate(network.weights)}
+    return network, weights
 
 
 def test_two_replicas_equal_one(tmp_path):
@@ -205,8 +242,14 @@ def test_two_replicas_equal_one(tmp_path):
     x = rng.normal(30.0, 1.0, shape).astype(np.float32)
     weights = rng.normal(size=shape).astype(np.float32)
     layer = random_layer(rng, 3)
+    network, network_weights = random_network(rng)
+    images = rng.normal(size=(8, 16, 16, 3)).astype(np.float32)
+    feature_weights = rng.normal(size=(8, 128)).astype(np.float32)
     np.savez(
         tmp_path / "in.npz",
+        **network_weights,
+        images=images,
+        feature_weights=feature_weights,
         x=x,
         weights=weights,
         gamma=layer.gamma,
@@ -242,3 +285,18 @@ def test_two_replicas_equal_one(tmp_path):
         np.testing.assert_allclose(
             two["variance"][replica], layer.moving_variance, rtol=1e-5
         )
+
+    with tf.GradientTape() as tape:
+        features = network(images, training=True)
+        loss = tf.reduce_sum(feature_weights * features)
+    gradients = tape.gradient(loss, network.trainable_variables)
+    assert relative_error(two["features"], features) < 1e-5
+    for k, gradient in enumerate(gradients):
+        assert relative_error(two[f"gradient{k}"], gradient) < 1e-4, k
+    for k, weight in enumerate(network.weights):
+        assert relative_error(two[f"weight{k}"], weight) < 1e-5, weight.path
+
+
+def relative_error(actual, expected):
+    expected = np.asarray(expected)
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
