@@ -116,6 +116,21 @@ def current_replicas():
     )
 
 
+def rows_per_replica(strategy, batch_size):
+    """Rows of a global batch that each replica gets.
+
+    Raises:
+        ValueError: If the replicas cannot share a batch evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
+            f" replicas; give a multiple of {replicas}"
+        )
+    return batch_size // replicas
+
+
 def spread(strategy, make_batches, batch_size):
     """Batches such that each replica gets its rows of every global batch.
 
@@ -133,11 +148,7 @@ def spread(strategy, make_batches, batch_size):
         ValueError: If the replicas cannot share a batch evenly.
     """
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise ValueError(
-            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
-            f" replicas; give a multiple of {replicas}"
-        )
+    rows = rows_per_replica(strategy, batch_size)
     if replicas == 1:
         return make_batches(worker=0, workers=1)
 
@@ -148,7 +159,7 @@ def spread(strategy, make_batches, batch_size):
         )
         # Its replicas take turns. Were it not known to be endless, the workers
         # would ask one another at each step whether one has run out.
-        share = share.rebatch(batch_size // replicas, drop_remainder=True)
+        share = share.rebatch(rows, drop_remainder=True)
         return share.apply(
             tf.data.experimental.assert_cardinality(
                 tf.data.INFINITE_CARDINALITY
@@ -172,8 +183,13 @@ class Workers:
     def __init__(self, strategy):
         self.index, self.count = 0, 1
         self._strategy = strategy
+        self._task = None
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            self.index, self.count = cluster.place(strategy.cluster_resolver)
+            resolver = strategy.cluster_resolver
+            self.index, self.count = cluster.place(resolver)
+            self._task = (
+                f"/job:{resolver.task_type}/replica:0/task:{resolver.task_id}"
+            )
 
     @property
     def is_chief(self):
@@ -228,11 +244,23 @@ class Workers:
         except tf.errors.OpError as error:
             if self.count == 1 or "Collective ops is aborted" not in str(error):
                 raise
-            lost = re.search(r"/job:\w+/replica:0/task:\d+", str(error))
+            lost = lost_worker(str(error), self._task)
             raise ConnectionError(
-                f"worker {self.index} of {self.count} lost"
-                f" {lost[0] if lost else 'another worker'}, which ended or"
-                " cannot be reached; its own last lines say why. Start the same"
-                " command on all workers again: they go on from the last"
-                " checkpoint"
+                f"worker {self.index} of {self.count} lost {lost}, which ended"
+                " or cannot be reached; its own last lines say why. Start the"
+                " same command, without --overwrite, on all workers again: they"
+                " go on from the last checkpoint"
             ) from error
+
+
+def lost_worker(text, own):
+    """The worker that TensorFlow's error is about, or `another worker`.
+
+    Args:
+        text: Of the error. It names the devices of the worker that raises it,
+            too.
+        own: That worker, such as `/job:worker/replica:0/task:1`.
+    """
+    named = re.findall(r"/job:\w+/replica:\d+/task:\d+", text)
+    others = [name for name in named if name != own]
+    return others[0] if others else "another worker"
