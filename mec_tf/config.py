@@ -11,6 +11,22 @@ from absl import flags
 
 FLAGS = flags.FLAGS
 
+# What may differ when a run is taken up again: where it computes and finds its
+# images, how fast, and how often it saves and looks at itself; not what it
+# learns. (Not --steps_per_execution: an epoch begun may not divide by another.)
+WHERE_AND_HOW = (
+    "checkpoint_each_epoch",
+    "checkpoint_minutes",
+    "data_dir",
+    "deterministic",
+    "jit",
+    "keep_checkpoints",
+    "knn_every_epochs",
+    "logical_cpus",
+    "strategy",
+    "workdir",
+)
+
 
 def _positive(name):
     flags.register_validator(
@@ -319,7 +335,8 @@ def keeping():
     flags.DEFINE_bool(
         "overwrite",
         False,
-        "Start anew: removes the workdir and, when training, the export.",
+        "Start anew: first removes the run in the workdir and, when training,"
+        " the export. To go on with a run leave it out.",
     )
 
 
