@@ -347,7 +347,8 @@ def running():
         "auto",
         ["auto", "on", "off"],
         "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
-        " with it. on: one device only, not with --deterministic.",
+        " with it. on: one device only (over several XLA fails on CPUs and is"
+        " untried on GPUs), not with --deterministic.",
     )
     keeping()
     flags.DEFINE_string(

@@ -60,9 +60,9 @@ def compiles_steps(jit, strategy, *, deterministic):
         deterministic: Whether TensorFlow's operations are to be.
 
     Raises:
-        ValueError: If it is to be on for several replicas, whose exchange XLA
-            does not compile, or for deterministic operations, with which Keras
-            does not.
+        ValueError: If it is to be on for several replicas (on CPUs XLA refuses
+            to read a variable that another device holds, on GPUs it was not
+            tried), or for deterministic operations, with which Keras does not.
     """
     replicas = strategy.num_replicas_in_sync
     if jit == "on" and deterministic:
@@ -72,7 +72,8 @@ def compiles_steps(jit, strategy, *, deterministic):
     if jit == "on" and replicas > 1:
         raise ValueError(
             f"--jit=on compiles for one device, but there are {replicas}"
-            " replicas; give --jit=auto or --strategy=one_device"
+            " replicas, with which XLA fails on CPUs and is untried on GPUs;"
+            " give --jit=auto or --strategy=one_device"
         )
     (kind, _), *_ = (name.split(":") for name in devices(strategy))
     single_gpu = kind == "GPU" and replicas == 1
