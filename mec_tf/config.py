@@ -186,7 +186,8 @@ def model(backbones):
         ["float32", "mixed_bfloat16", "mixed_float16"],
         "What the networks compute in; mixed: weights, batch norm's statistics"
         " and the objective stay float32. mixed_float16 scales the loss and"
-        " skips the steps that overflow. The exported encoder is float32.",
+        " skips the steps whose gradients overflow; a forward pass that does"
+        " ends the run. The exported encoder is float32.",
     )
 
 
