@@ -6,7 +6,6 @@ import time
 
 import pytest
 from conftest import SMALL, command_line
-from test_resume import wait_for_step
 from test_train import rows
 
 from mec_tf import cluster, distribute
@@ -25,6 +24,15 @@ FLAGS = (
     "--export_dir=export",
     "--strategy=multi_worker",
 )
+
+
+def wait_for_step(workdir, step, process):
+    """Waits until a checkpoint of `step` or later stands there."""
+    while process.poll() is None:
+        names = [path.name for path in workdir.glob("checkpoints/step-*")]
+        if names and int(max(names).removeprefix("step-")) >= step:
+            return
+        time.sleep(0.02)
 
 
 def start(folder):
