@@ -7,12 +7,14 @@ written beside its place and renamed, so that it is there whole or not at all.
 
 import hashlib
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from mec_tf.files import replaced_folder
+from mec_tf.files import remove_leftovers, replaced_folder
 
 MANIFEST = "manifest.json"
 
@@ -47,20 +49,23 @@ class Checkpoints:
             raise OSError(
                 f"checkpoint of step {step} could not be written to"
                 f" {self.folder}: {_first_line(error)}; earlier checkpoints are"
-                " intact: make room and run the same command again"
+                " intact: make room and run the same command, without"
+                " --overwrite, again"
             ) from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._path(old))
 
     def steps(self):
         """The steps that have a checkpoint, ascending."""
-        return sorted(
-            int(path.name.removeprefix("step-"))
-            for path in self.folder.glob("step-*")
-        )
+        names = (path.name for path in self.folder.glob("step-*"))
+        found = (re.fullmatch(r"step-(\d{8,})", name) for name in names)
+        return sorted(int(match[1]) for match in found if match)
 
     def restore(self):
         """Restores the newest intact checkpoint.
+
+        It only reads: several workers may restore at a time. One of them then
+        has to `tidy`.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -70,20 +75,42 @@ class Checkpoints:
             ValueError: If every checkpoint there is is damaged, or if an
                 intact one is of another model.
         """
-        warnings = []
+        damaged = []
         for step in reversed(self.steps()):
             path = self._path(step)
             fault = find_fault(path)
             if fault is None:
                 self._read(path)
-                return step, warnings
-            warnings.append(f"checkpoint {path} is damaged ({fault}): not used")
-        if warnings:
+                return step, [
+                    f"{line}: not used, and set aside as {_aside(path).name}"
+                    for path, line in damaged
+                ]
+            damaged.append((path, f"checkpoint {path} is damaged ({fault})"))
+        if damaged:
             raise ValueError(
                 f"no checkpoint in {self.folder} is intact"
-                f" ({'; '.join(warnings)}); start anew with --overwrite"
+                f" ({'; '.join(line for _, line in damaged)}); start anew with"
+                " --overwrite"
             )
-        return 0, warnings
+        return 0, []
+
+    def tidy(self, restored):
+        """Leaves only good checkpoints, once every worker has restored.
+
+        What a process that was killed had begun to write is removed. Damaged
+        checkpoints get another name: they would count among those that stay,
+        and push the good ones out. They are not removed, since a disk may
+        deliver later what it did not now.
+
+        Args:
+            restored: The step that `restore` returned.
+        """
+        remove_leftovers(self.folder, "step-*")
+        for step in self.steps():
+            if step > restored:
+                path = self._path(step)
+                shutil.rmtree(_aside(path), ignore_errors=True)
+                os.replace(path, _aside(path))
 
     def _path(self, step):
         return self.folder / f"step-{step:08d}"
@@ -158,15 +185,19 @@ def _read_part(path, state):
 def find_fault(path):
     """What is wrong with a checkpoint folder, or None where it is intact."""
     try:
-        expected = json.loads((path / MANIFEST).read_text())["sha256"]
-    except (OSError, ValueError, KeyError):
+        expected = json.loads((path / MANIFEST).read_text())["sha256"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} cannot be read"
-    for name, checksum in expected.items():
+    for name, checksum in expected:
         if not (path / name).is_file():
             return f"{name} is missing"
         if sha256(path / name) != checksum:
             return f"{name} does not match its checksum"
     return None
+
+
+def _aside(path):
+    return path.with_name(f"damaged-{path.name}")
 
 
 def _checksums(folder):

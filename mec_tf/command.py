@@ -1,10 +1,12 @@
 """What every main does first and last: flags in, one line for a mistake out.
 
 Exit codes: 0 done; 1 a mistake that the line on stderr explains; 2 a wrong
-command line; 128 + n ended by signal n with everything saved (130 Ctrl-C, 143
-SIGTERM): the same command goes on.
+command line; 128 + n ended by signal n (130 Ctrl-C, 143 SIGTERM). A run says
+which step it saved, from which the same command, without --overwrite, goes on.
+A second Ctrl-C, or a signal before training begins, ends it without saving.
 """
 
+import signal
 import sys
 import traceback
 
@@ -38,6 +40,9 @@ def run(main):
             if logging.get_verbosity() > logging.INFO:
                 traceback.print_exc()
             sys.exit(f"mec_tf: {' '.join(str(error).split())}")
+        except KeyboardInterrupt:
+            say("Ctrl-C: stopped at once; only what was saved before is kept")
+            sys.exit(128 + signal.SIGINT)
 
     app.run(guarded, flags_parser=config.parse)
 

@@ -11,6 +11,22 @@ from absl import flags
 
 FLAGS = flags.FLAGS
 
+# What may differ when a run is taken up again: where it computes and finds its
+# images, how fast, and how often it saves and looks at itself; not what it
+# learns. (Not --steps_per_execution: an epoch begun may not divide by another.)
+WHERE_AND_HOW = (
+    "checkpoint_each_epoch",
+    "checkpoint_minutes",
+    "data_dir",
+    "deterministic",
+    "jit",
+    "keep_checkpoints",
+    "knn_every_epochs",
+    "logical_cpus",
+    "strategy",
+    "workdir",
+)
+
 
 def _positive(name):
     flags.register_validator(
@@ -170,7 +186,8 @@ def model(backbones):
         ["float32", "mixed_bfloat16", "mixed_float16"],
         "What the networks compute in; mixed: weights, batch norm's statistics"
         " and the objective stay float32. mixed_float16 scales the loss and"
-        " skips the steps that overflow. The exported encoder is float32.",
+        " skips the steps whose gradients overflow; a forward pass that does"
+        " ends the run. The exported encoder is float32.",
     )
 
 
@@ -319,7 +336,8 @@ def keeping():
     flags.DEFINE_bool(
         "overwrite",
         False,
-        "Start anew: removes the workdir and, when training, the export.",
+        "Start anew: first removes the run in the workdir and, when training,"
+        " the export. To go on with a run leave it out.",
     )
 
 
@@ -330,7 +348,8 @@ def running():
         "auto",
         ["auto", "on", "off"],
         "Whether XLA compiles the step. auto: on a single GPU; CPUs are slower"
-        " with it. on: one device only, not with --deterministic.",
+        " with it. on: one device only (over several XLA fails on CPUs and is"
+        " untried on GPUs), not with --deterministic.",
     )
     keeping()
     flags.DEFINE_string(

@@ -60,9 +60,9 @@ def compiles_steps(jit, strategy, *, deterministic):
         deterministic: Whether TensorFlow's operations are to be.
 
     Raises:
-        ValueError: If it is to be on for several replicas, whose exchange XLA
-            does not compile, or for deterministic operations, with which Keras
-            does not.
+        ValueError: If it is to be on for several replicas (on CPUs XLA refuses
+            to read a variable that another device holds, on GPUs it was not
+            tried), or for deterministic operations, with which Keras does not.
     """
     replicas = strategy.num_replicas_in_sync
     if jit == "on" and deterministic:
@@ -72,7 +72,8 @@ def compiles_steps(jit, strategy, *, deterministic):
     if jit == "on" and replicas > 1:
         raise ValueError(
             f"--jit=on compiles for one device, but there are {replicas}"
-            " replicas; give --jit=auto or --strategy=one_device"
+            " replicas, with which XLA fails on CPUs and is untried on GPUs;"
+            " give --jit=auto or --strategy=one_device"
         )
     (kind, _), *_ = (name.split(":") for name in devices(strategy))
     single_gpu = kind == "GPU" and replicas == 1
@@ -116,6 +117,21 @@ def current_replicas():
     )
 
 
+def rows_per_replica(strategy, batch_size):
+    """Rows of a global batch that each replica gets.
+
+    Raises:
+        ValueError: If the replicas cannot share a batch evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
+            f" replicas; give a multiple of {replicas}"
+        )
+    return batch_size // replicas
+
+
 def spread(strategy, make_batches, batch_size):
     """Batches such that each replica gets its rows of every global batch.
 
@@ -133,11 +149,7 @@ def spread(strategy, make_batches, batch_size):
         ValueError: If the replicas cannot share a batch evenly.
     """
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise ValueError(
-            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
-            f" replicas; give a multiple of {replicas}"
-        )
+    rows = rows_per_replica(strategy, batch_size)
     if replicas == 1:
         return make_batches(worker=0, workers=1)
 
@@ -148,7 +160,7 @@ def spread(strategy, make_batches, batch_size):
         )
         # Its replicas take turns. Were it not known to be endless, the workers
         # would ask one another at each step whether one has run out.
-        share = share.rebatch(batch_size // replicas, drop_remainder=True)
+        share = share.rebatch(rows, drop_remainder=True)
         return share.apply(
             tf.data.experimental.assert_cardinality(
                 tf.data.INFINITE_CARDINALITY
@@ -172,8 +184,13 @@ class Workers:
     def __init__(self, strategy):
         self.index, self.count = 0, 1
         self._strategy = strategy
+        self._task = None
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            self.index, self.count = cluster.place(strategy.cluster_resolver)
+            resolver = strategy.cluster_resolver
+            self.index, self.count = cluster.place(resolver)
+            self._task = (
+                f"/job:{resolver.task_type}/replica:0/task:{resolver.task_id}"
+            )
 
     @property
     def is_chief(self):
@@ -228,11 +245,23 @@ class Workers:
         except tf.errors.OpError as error:
             if self.count == 1 or "Collective ops is aborted" not in str(error):
                 raise
-            lost = re.search(r"/job:\w+/replica:0/task:\d+", str(error))
+            lost = lost_worker(str(error), self._task)
             raise ConnectionError(
-                f"worker {self.index} of {self.count} lost"
-                f" {lost[0] if lost else 'another worker'}, which ended or"
-                " cannot be reached; its own last lines say why. Start the same"
-                " command on all workers again: they go on from the last"
-                " checkpoint"
+                f"worker {self.index} of {self.count} lost {lost}, which ended"
+                " or cannot be reached; its own last lines say why. Start the"
+                " same command, without --overwrite, on all workers again: they"
+                " go on from the last checkpoint"
             ) from error
+
+
+def lost_worker(text, own):
+    """The worker that TensorFlow's error is about, or `another worker`.
+
+    Args:
+        text: Of the error. It names the devices of the worker that raises it,
+            too.
+        own: That worker, such as `/job:worker/replica:0/task:1`.
+    """
+    named = re.findall(r"/job:\w+/replica:\d+/task:\d+", text)
+    others = [name for name in named if name != own]
+    return others[0] if others else "another worker"

@@ -89,7 +89,7 @@ def main():
             Path(FLAGS.workdir),
             config.resolved(),
             overwrite=FLAGS.overwrite,
-            ignored=("strategy", "logical_cpus", "output"),
+            ignored=(*config.WHERE_AND_HOW, "output"),
         )
 
     if FLAGS.protocol == "features":

@@ -16,7 +16,7 @@ from mec_tf.formats import (
     torch_file,
     torchvision,
 )
-from mec_tf.formats.card import CARD, write_card
+from mec_tf.formats.card import refuse_what_stands_in_the_way, write_card
 from mec_tf.formats.origins import RANDOM
 from mec_tf.models.encoder import backbone_of, with_more_outputs
 from mec_tf.monitors.history import last_scores
@@ -31,7 +31,7 @@ config.export(FORMATS, origins.NETWORKS)
 def main():
     """Opens what the flags name and writes it, whole or not at all."""
     folder = Path(FLAGS.export_dir or f"exports/{default_name()}")
-    refuse_what_stands_in_the_way(folder)
+    refuse_what_stands_in_the_way(folder, overwrite=FLAGS.overwrite)
     origin = open_origin()
     if FLAGS.image_size:
         origin.about["image_size"] = FLAGS.image_size
@@ -62,22 +62,6 @@ def default_name():
     name = name.split(".")[0] if FLAGS.from_torch else name
     name = name.replace(":", "_")
     return name if FLAGS.format == "saved_model" else f"{name}_{FLAGS.format}"
-
-
-def refuse_what_stands_in_the_way(folder):
-    """Makes sure that the folder is free, or an export to be replaced."""
-    if not folder.exists():
-        return
-    if not (folder / CARD).is_file():
-        raise ValueError(
-            f"--export_dir={folder} exists and is no export ({CARD} is"
-            " missing); name another folder"
-        )
-    if not FLAGS.overwrite:
-        raise ValueError(
-            f"--export_dir={folder} holds an export; name another folder, or"
-            " replace it with --overwrite"
-        )
 
 
 def open_origin():

@@ -10,7 +10,7 @@ from pathlib import Path
 def replaced_file(path):
     """A path to write to that takes the name `path` when the block succeeds."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         _sync(partial)
@@ -27,8 +27,7 @@ def replaced_folder(path):
     disk; if the block fails it stays as it was.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    former = path.with_name(f".{path.name}.former")
+    partial, former = partial_of(path), _former_of(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -48,6 +47,38 @@ def replaced_folder(path):
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_folder(path):
+    """Removes a folder, or a link to one; no part of it stays in its place."""
+    if path.is_symlink():
+        path.unlink()
+        return
+    former = _former_of(path)
+    shutil.rmtree(former, ignore_errors=True)
+    os.replace(path, former)
+    shutil.rmtree(former)
+
+
+def remove_leftovers(folder, pattern):
+    """Removes what a killed process had begun to write or to replace.
+
+    Args:
+        folder: `pathlib.Path`; nobody may be writing there.
+        pattern: Glob of the names, such as `step-*`.
+    """
+    for ending in ("partial", "former"):
+        for path in folder.glob(f".{pattern}.{ending}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def partial_of(path):
+    """Where the new content of `path` grows until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _former_of(path):
+    return path.with_name(f".{path.name}.former")
 
 
 def _sync(path):

@@ -15,7 +15,7 @@ from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
 from mec_tf.data import bad_images, pipeline, sources
-from mec_tf.formats import saved_model
+from mec_tf.formats import card, saved_model
 from mec_tf.models import (
     SiameseModel,
     backbones,
@@ -84,6 +84,7 @@ def pretrain(run, export, strategy, workers):
     )
 
     # --- what learns ---------------------------------------------------------
+    distribute.rows_per_replica(strategy, plan.m)  # a run would be begun first
     rates = build_schedules(plan)
     with strategy.scope():
         model = build_model(policy, rates, plan, strategy)
@@ -95,8 +96,13 @@ def pretrain(run, export, strategy, workers):
         return
 
     # --- what is kept --------------------------------------------------------
-    flags, where = config.resolved(), ("strategy", "logical_cpus")
+    flags, where = config.resolved(), config.WHERE_AND_HOW
     if workers.is_chief:
+        card.refuse_what_stands_in_the_way(
+            export,
+            overwrite=FLAGS.overwrite,
+            own=(run / workdir.FLAGS_FILE).exists(),
+        )
         workdir.claim(
             run,
             flags,
@@ -118,6 +124,8 @@ def pretrain(run, export, strategy, workers):
     for line in warnings:
         tell(line)
     workers.must_agree(first_step, f"the step that {run} goes on from")
+    if workers.is_chief:
+        checkpoints.tidy(first_step)
 
     # --- the run -------------------------------------------------------------
     if first_step == plan.total_steps and export.exists():

@@ -2,7 +2,7 @@
 
 import shutil
 
-from mec_tf.files import replaced_file
+from mec_tf.files import partial_of, remove_folder, replaced_file
 
 FLAGS_FILE = "flags.cfg"
 
@@ -13,35 +13,39 @@ def claim(workdir, flags, *, overwrite, export=None, ignored=()):
     Args:
         workdir: `pathlib.Path`.
         flags: Dict of every resolved flag of the run.
-        overwrite: Remove the run that stands there first.
-        export: `pathlib.Path` of the encoder that the run will write, if any.
-        ignored: Names of flags that may differ: they say where a run computes,
-            not what.
+        overwrite: Remove the run that stands there first, and its export.
+        export: `pathlib.Path` of the encoder that the run will write, if any;
+            what stands there may be removed.
+        ignored: Names of flags that may differ: they say where and how a run
+            computes, not what.
 
     Raises:
         ValueError: If the folder holds something else, or a run with other
-            flags, or if `export` exists and is not this run's.
+            flags, or if it is part of `export`, which is replaced.
     """
+    if export is not None and workdir.resolve().is_relative_to(
+        export.resolve()
+    ):
+        raise ValueError(
+            f"--workdir={workdir} is part of --export_dir={export}, which would"
+            " replace it; name another folder for one of them"
+        )
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir={workdir} is a file; name a folder")
     path = workdir / FLAGS_FILE
-    if workdir.exists() and not path.exists() and any(workdir.iterdir()):
+    found = set(workdir.iterdir()) if workdir.exists() else set()
+    # A process killed while it wrote the flags leaves a part of them.
+    if path not in found and found - {partial_of(path)}:
         raise ValueError(
             f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
             " missing); name an empty or a new folder"
         )
-    if (
-        export is not None
-        and export.exists()
-        and not path.exists()
-        and not overwrite
-    ):
-        raise ValueError(
-            f"--export_dir={export} exists and is not of this run; name another"
-            " one, or replace it with --overwrite"
-        )
     if overwrite:
-        shutil.rmtree(workdir, ignore_errors=True)
+        if path.exists():
+            _remove_run(workdir)
+        # Or the new run would be taken for exported before it is.
+        if export is not None and export.exists():
+            remove_folder(export)
     if path.exists():
         _compare(path, flags, ignored)
         return
@@ -75,6 +79,20 @@ def join(workdir, flags, *, ignored=()):
             " there; name a folder that all workers share"
         )
     _compare(path, flags, ignored)
+
+
+def _remove_run(workdir):
+    """Removes all but the folder, which may be a disk of its own.
+
+    The flags go last: without them a folder that is half removed would not be
+    taken for a run any more.
+    """
+    for path in workdir.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != FLAGS_FILE:
+            path.unlink()
+    (workdir / FLAGS_FILE).unlink()
 
 
 def _compare(path, flags, ignored):

@@ -1,11 +1,13 @@
 """Five training steps under one strategy; all that they changed, to a file.
 
-    python replica_steps.py FOLDER cpus COUNT...   (logical CPUs of one process)
+    python replica_steps.py FOLDER cpus COUNT      (logical CPUs)
     python replica_steps.py FOLDER workers         (TF_CONFIG)
 
 FOLDER/NAME.npz then holds, by case, the logs of each step, every gradient,
 weight, velocity and running statistic, the samples of each step, and the state
-after going on from what one device saved after three steps.
+after going on from what one device saved after three steps. One device then
+waits for a line on standard input, goes on from what the others saved after
+three steps, and writes FOLDER/from-NAME.npz.
 """
 
 import dataclasses
@@ -33,7 +35,28 @@ BATCH, STEPS, SAVED = 32, 5, 3
 FIRST_STEP = 42
 # The guard's iterations are unrolled: fewer of them compile sooner.
 mec.POWER_ITERATIONS = 1
-CASES = {"sgd": SGD, "lars": LARS}
+
+
+class Kept:
+    """Keeps each gradient as the optimizer gets it, summed over replicas.
+
+    LARS hides a gradient's scale in what it makes of it.
+    """
+
+    def build(self, variables):
+        super().build(variables)
+        self.kept = self.add_optimizer_variables(variables, "kept")
+
+    def update_step(self, gradient, variable, learning_rate):
+        kept = self.kept[self._get_variable_index(variable)]
+        self.assign(kept, gradient)
+        super().update_step(gradient, variable, learning_rate)
+
+
+CASES = {
+    name: type(name, (Kept, optimizer), {})
+    for name, optimizer in (("sgd", SGD), ("lars", LARS))
+}
 
 
 @functools.cache
@@ -61,8 +84,7 @@ def policy():
 
 
 class Diary(keras.callbacks.Callback):
-    """The logs of each step, and the velocities: without decay and momentum
-    the gradients that the optimizer summed over replicas."""
+    """The logs and the gradients of each step."""
 
     def __init__(self, found):
         super().__init__()
@@ -72,7 +94,7 @@ class Diary(keras.callbacks.Callback):
         step = self.model.steps_taken
         for name, value in logs.items():
             self.found[f"{step}/{name}"] = float(value)
-        for k, variable in enumerate(self.model.optimizer.velocities):
+        for k, variable in enumerate(self.model.optimizer.kept):
             self.found[f"{step}/gradient {k}"] = variable.numpy()
 
 
@@ -105,7 +127,7 @@ def make_model(optimizer):
         criterion=BothForms(),
         ema_momentum=lambda step: 0.9,
     )
-    optimizer = optimizer(0.02, momentum=0.0)
+    optimizer = optimizer(0.02, momentum=0.5)
     optimizer.build(model.learned)
     model.compile(optimizer=optimizer, jit_compile=False)
     return model
@@ -178,47 +200,58 @@ def calls(model, strategy):
 
 
 def collect(strategy, folder, name):
-    found = {"samples": samples(strategy)}
+    """Writes what the strategy found; its models, by case."""
+    found, models = {"samples": samples(strategy)}, {}
     traced = []
     two_workers.counted(traced)
     for case, optimizer in CASES.items():
-        if case == {"2": "lars", "4": "sgd"}.get(name):
-            continue  # many replicas take long to compile
         with strategy.scope():
-            model = make_model(optimizer)
-        straight, resumed = {}, {}
+            model = models[case] = make_model(optimizer)
+        straight = {}
         traced.clear()
         fit(model, strategy, SAVED, straight)
         straight["collectives"] = [len(traced), calls(model, strategy)]
-        if name == "1":
-            checkpoints(model, f"{folder}/{case}").save(SAVED)
+        if name != "worker1":
+            checkpoints(model, f"{folder}/{name}/{case}").save(SAVED)
         fit(model, strategy, STEPS, straight)
-        # The same model, so that nothing is compiled again.
-        restored = checkpoints(model, f"{folder}/{case}").restore()
-        assert restored == (SAVED, []), restored
-        resumed["means"] = [float(mean.result()) for mean in model.metrics]
-        fit(model, strategy, STEPS, resumed)
         found |= {f"{case}/{key}": v for key, v in straight.items()}
-        found |= {f"{case}/resumed {key}": v for key, v in resumed.items()}
+        found |= resume(model, strategy, f"{folder}/1/{case}", case)
     np.savez(f"{folder}/{name}.npz", **found)
+    return models
+
+
+def resume(model, strategy, saved, case):
+    """What follows from a checkpoint of a model, perhaps of another strategy.
+
+    It is the same model, so that nothing is compiled again.
+    """
+    found = {}
+    restored = checkpoints(model, saved).restore()
+    assert restored == (SAVED, []), restored
+    found["means"] = [float(mean.result()) for mean in model.metrics]
+    fit(model, strategy, STEPS, found)
+    return {f"{case}/resumed {key}": v for key, v in found.items()}
 
 
 def main():
-    folder, kind, *counts = sys.argv[1:]
+    folder, kind, *count = sys.argv[1:]
     if kind == "workers":
         strategy = distribute.get_strategy("multi_worker")
         index = distribute.Workers(strategy).index
         collect(strategy, folder, f"worker{index}")
         return
-    distribute.split_cpu(max(map(int, counts)))
-    for count in counts:
-        devices = [f"CPU:{k}" for k in range(int(count))]
-        strategy = (
-            tf.distribute.OneDeviceStrategy(*devices)
-            if count == "1"
-            else tf.distribute.MirroredStrategy(devices)
-        )
-        collect(strategy, folder, count)
+    distribute.split_cpu(int(*count))
+    one = count == ["1"]
+    strategy = distribute.get_strategy("one_device" if one else "mirrored")
+    models = collect(strategy, folder, *count)
+    if not one:
+        return
+    print("ready", flush=True)
+    for name in input().split():
+        found = {}
+        for case, model in models.items():
+            found |= resume(model, strategy, f"{folder}/{name}/{case}", case)
+        np.savez(f"{folder}/from-{name}.npz", **found)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ def test_nothing_to_restore(tmp_path):
     assert run(tmp_path, w=1.0)[0].restore() == (0, [])
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
+# What may stand in a manifest instead, by kind of damage.
+MANIFESTS = {"cut": "{", "list": "[]", "number": '{"sha256": 5}'}
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", *MANIFESTS])
 def test_a_damaged_newest_is_passed_over_and_named(tmp_path, damage):
     saved, weights = run(tmp_path, w=tf.range(1000.0))
     saved.save(1)
@@ -42,12 +46,45 @@ def test_a_damaged_newest_is_passed_over_and_named(tmp_path, damage):
     elif damage == "remove":
         data.unlink()
     else:
-        (folder / checkpoint.MANIFEST).write_text("{")
-    again, weights = run(tmp_path, w=tf.zeros(1000))
+        (folder / checkpoint.MANIFEST).write_text(MANIFESTS[damage])
+    again, weights = run(tmp_path, keep=1, w=tf.zeros(1000))
     step, (warning,) = again.restore()
     assert step == 1
     assert "step-00000002 is damaged" in warning
+    assert "set aside as damaged-step-00000002" in warning
     assert weights["w"][-1] == 999
+    # It does not push the good ones out, however few stay.
+    again.tidy(step)
+    assert again.steps() == [1]
+    assert (tmp_path / "damaged-step-00000002").is_dir()
+    weights["w"].assign(tf.ones(1000))
+    again.save(2)
+    again.tidy(2)
+    assert again.steps() == [2]
+    assert run(tmp_path, w=tf.zeros(1000))[0].restore() == (2, [])
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    saved, _ = run(tmp_path, w=1.0)
+    saved.save(3)
+    for name in (".step-00000004.partial", ".step-00000003.former"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.index").write_text("")
+    again, _ = run(tmp_path, w=0.0)
+    assert again.restore() == (3, [])
+    again.tidy(3)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_other_folders_are_no_checkpoints(tmp_path):
+    saved, _ = run(tmp_path, w=1.0)
+    saved.save(3)
+    for name in ("step-x", "step-00000009.bak", "step-4"):
+        (tmp_path / name).mkdir()
+    again, _ = run(tmp_path, w=0.0)
+    assert again.restore() == (3, [])
+    again.tidy(3)
+    assert (tmp_path / "step-00000009.bak").exists()
 
 
 def test_all_damaged_is_an_error_and_removes_nothing(tmp_path):

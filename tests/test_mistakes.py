@@ -15,6 +15,12 @@ from mec_tf.models import build_backbone
 IMAGES = ("--dataset=folder", "--image_size=8", "--batch_size=4")
 # (command line, exit code, what the one line must say)
 TRAIN = {
+    # First: devices can only be split before anything is computed.
+    "uneven shares": (
+        ["--strategy=mirrored", "--logical_cpus=3", "--dry_run"],
+        1,
+        "--batch_size=256 cannot be shared evenly by 3",
+    ),
     "misspelt flag": (["--btach_size=3"], 2, "btach_size.*batch_size"),
     "missing flagfile": (["--flagfile=none.cfg"], 2, "none.cfg"),
     "unknown dataset": (["--dataset=mnist"], 1, "mnist.*digits.*folder.*tfds"),
@@ -61,7 +67,17 @@ TRAIN = {
     "export in the way": (
         ["--workdir=new", "--export_dir=exports/small"],
         1,
-        "exports/small exists.*--overwrite",
+        "exports/small holds an export.*--overwrite",
+    ),
+    "export over something else": (
+        ["--workdir=new", "--export_dir=flat", "--overwrite"],
+        1,
+        "flat exists and is no export",
+    ),
+    "export over the run": (
+        ["--workdir=runs/small", "--export_dir=runs", "--overwrite"],
+        1,
+        "runs exists and is no export",
     ),
     "another model's checkpoint": (
         ["--flagfile=other/flags.cfg"],

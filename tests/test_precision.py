@@ -13,6 +13,7 @@ from mec_tf.checkpoint import Checkpoints
 from mec_tf.models import SiameseModel, heads
 from mec_tf.models.batch_norm import BatchNormalization
 from mec_tf.models.encoder import in_float32
+from mec_tf.monitors.divergence import Divergence
 from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import SGD, LossScale
 
@@ -121,6 +122,28 @@ def test_float16_survives_an_injected_overflow(policy):
     assert float(model.optimizer.dynamic_scale) < 2.0**30
     assert all(np.all(np.isfinite(v)) for v in model.variables)
     assert fit(model, 3) < loss
+
+
+def test_a_forward_overflow_ends_the_run(policy):
+    # The step is skipped, but batch norm does not forget what it saw.
+    policy("mixed_float16")
+    model, _ = model_of("mixed_float16")
+    fit(model, 1)
+    kernel = next(v for v in model.learned if len(v.shape) == 4)
+    kernel.assign(1e6 * kernel)
+    before = [v.numpy() for v in model.learned]
+    with pytest.raises(FloatingPointError, match="at step 2.*mixed_bfloat16"):
+        model.fit(
+            batches(),
+            steps_per_epoch=9,
+            callbacks=[Divergence()],
+            shuffle=False,
+            verbose=0,
+        )
+    for variable, value in zip(model.learned, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    statistics = model.online.non_trainable_variables
+    assert not all(np.all(np.isfinite(v)) for v in statistics)
 
 
 def test_the_loss_scale_resumes_to_the_bit(policy, tmp_path):

@@ -13,6 +13,8 @@ from mec_tf.benchmarks import loopback
 
 SCRIPT = str(Path(__file__).with_name("replica_steps.py"))
 SECONDS = 900  # generous: others may use the machine
+# Whose checkpoints one device takes up; all take up one device's.
+FROM = ("2", "worker0")
 
 
 @pytest.fixture(scope="module")
@@ -23,44 +25,59 @@ def results(tmp_path_factory):
     def command(*arguments):
         return [sys.executable, SCRIPT, str(folder), *arguments]
 
-    one = subprocess.run(
-        command("cpus", "1"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert one.returncode == 0, one.stderr
+    def start(count):
+        with open(folder / f"{count}.log", "w") as log:
+            process = subprocess.Popen(
+                command("cpus", count),
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        return process
+
+    def logs():
+        return "\n".join(path.read_text() for path in folder.glob("*.log"))
+
     with contextlib.ExitStack() as stack:
+        one = start("1")
+        assert one.stdout.readline() == "ready\n", logs()
         others = stack.enter_context(
             loopback.workers(2, command("workers"), folder)
         )
-        for count in ("2", "4"):  # apart: TensorFlow keeps a group's size
-            with open(folder / f"{count}.log", "w") as log:
-                process = subprocess.Popen(
-                    command("cpus", count), env=environment(), stderr=log
-                )
-            stack.callback(process.kill)
-            others.append(process)
+        others += [start("2"), start("4")]  # TensorFlow keeps a group's size
         codes = [process.wait(SECONDS) for process in others]
-    logs = [path.read_text() for path in folder.glob("*.log")]
-    assert codes == [0, 0, 0, 0], "\n".join(logs)
+        assert codes == [0, 0, 0, 0], logs()
+        one.communicate(" ".join(FROM), timeout=SECONDS)
+        assert one.returncode == 0, logs()
     return {path.stem: np.load(path) for path in folder.glob("*.npz")}
 
 
-@pytest.mark.parametrize("other", ["2", "4", "worker0", "worker1"])
+@pytest.mark.parametrize(
+    "other",
+    ["2", "4", "worker0", "worker1", *(f"from-{name}" for name in FROM)],
+)
 def test_all_that_a_step_changes_is_as_on_one_device(results, other):
     one, other = results["1"], results[other]
     assert set(other.files) <= set(one.files)
+    assert len(other.files) > 50
     for name in set(other.files) - {"samples"}:
         if name.endswith("/collectives"):
             continue
         scale = np.abs(one[name]).max()
+        # Terms of a gradient cancel, which leaves fewer digits in float32; the
+        # betas begin at 0 and are nothing but gradients.
+        summed = "gradient" in name or name.endswith(
+            ("kept", "velocity", "beta")
+        )
         np.testing.assert_allclose(
             other[name],
             one[name],
             rtol=0,
-            atol=1e-5 * scale + 1e-6,
+            atol=(4e-5 if summed else 1e-5) * scale,
             err_msg=name,
         )
 

@@ -45,9 +45,32 @@ def test_overwrite_removes_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "photos/a.jpg").exists()
 
 
-def test_somebody_elses_export_is_not_replaced(tmp_path):
-    (tmp_path / "export").mkdir()
-    with pytest.raises(ValueError, match="--export_dir=.* exists"):
-        claim(tmp_path / "run", export=tmp_path / "export")
-    assert not (tmp_path / "run").exists()
-    claim(tmp_path / "run", export=tmp_path / "export", overwrite=True)
+def test_overwrite_removes_the_old_export_before_the_new_run(tmp_path):
+    # Otherwise a run that dies before its export would pass for exported.
+    claim(tmp_path / "run")
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "encoder.json").write_text("old")
+    claim(tmp_path / "run", export=export)
+    assert (export / "encoder.json").read_text() == "old"
+    claim(tmp_path / "run", export=export, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("export", ["run", "."])
+def test_an_export_would_replace_the_run_in_it(tmp_path, export):
+    claim(tmp_path / "run")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="is part of --export_dir"):
+            claim(
+                tmp_path / "run", export=tmp_path / export, overwrite=overwrite
+            )
+    assert (tmp_path / "run/flags.cfg").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_flags_half_written_are_nobodys_files(tmp_path, overwrite):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.flags.cfg.partial").write_text("--epo")
+    claim(tmp_path / "run", overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["flags.cfg"]

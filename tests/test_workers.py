@@ -6,10 +6,9 @@ import time
 
 import pytest
 from conftest import SMALL, command_line
-from test_resume import wait_for_step
 from test_train import rows
 
-from mec_tf import cluster
+from mec_tf import cluster, distribute
 from mec_tf.benchmarks import loopback
 
 SECONDS = 900  # generous: others may use the machine
@@ -25,6 +24,15 @@ FLAGS = (
     "--export_dir=export",
     "--strategy=multi_worker",
 )
+
+
+def wait_for_step(workdir, step, process):
+    """Waits until a checkpoint of `step` or later stands there."""
+    while process.poll() is None:
+        names = [path.name for path in workdir.glob("checkpoints/step-*")]
+        if names and int(max(names).removeprefix("step-")) >= step:
+            return
+        time.sleep(0.02)
 
 
 def start(folder):
@@ -67,6 +75,37 @@ def test_a_loss_a_return_and_a_signal(tmp_path):
     # Both have written no row twice.
     steps = [int(row["step"]) for row in rows(tmp_path / "run")]
     assert steps == list(range(5, int(step) + 1, 5))
+
+
+# What TensorFlow 2.21 said on the worker that was left, by what was killed.
+# Which of the two it is depends on who notices first.
+REFUSED = """{{function_node __wrapped__CollectiveReduceV2_Nordering_token_1_\
+device_/job:worker/replica:0/task:1/device:CPU:0}} Collective ops is aborted \
+by: failed to connect to all addresses; last error: UNKNOWN: \
+ipv4:127.0.0.1:25945: Failed to connect to remote host: Connection refused
+Additional GRPC error information from remote target \
+/job:worker/replica:0/task:0 while calling \
+/tensorflow.WorkerService/CompleteInstance:"""
+SILENT = """{{function_node __wrapped__CollectiveReduceV2_Nordering_token_1_\
+device_/job:worker/replica:0/task:0/device:CPU:0}} Collective ops is aborted \
+by: Error reported from /job:worker/task:1: The following tasks are unhealthy \
+(stopped sending heartbeats):
+/job:worker/replica:0/task:1
+The tasks have crashed."""
+WORKER = "/job:worker/replica:0/task:"
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "lost"),
+    [
+        (REFUSED, WORKER + "1", WORKER + "0"),
+        (SILENT, WORKER + "0", WORKER + "1"),
+        (REFUSED.partition("ed by")[0], WORKER + "1", "another worker"),
+        ("Collective ops is aborted", WORKER + "1", "another worker"),
+    ],
+)
+def test_a_worker_does_not_name_itself_as_lost(text, own, lost):
+    assert distribute.lost_worker(text, own) == lost
 
 
 WRONG = {

@@ -64,9 +64,9 @@ class Strike(NamedTuple):
     """What is done to the run, and when.
 
     Attributes:
-        moment: `start` (about when it begins), `step` (at any time after two
-            steps), `write` (then, while it writes a checkpoint) or `full` (the
-            disk is).
+        moment: `start` (in the time that it takes to the first checkpoint),
+            `step` (at any time after two steps), `write` (then, while it writes
+            a checkpoint) or `full` (the disk is).
         number: The signal; None for a full disk.
         damage: What happens to the newest checkpoint afterwards: `flip` a bit,
             `cut` its end off, or None.
@@ -108,12 +108,17 @@ def drill(folder, strikes, epochs, seed, tell):
     whole, struck = folder / "whole", folder / "struck"
     whole.mkdir(), struck.mkdir()
     flags = (*FLAGS, f"--epochs={epochs}")
-    code, err = _end(_start(flags, whole))
+    begun = time.monotonic()
+    process = _start(flags, whole)
+    while not _newest(whole) and process.poll() is None:
+        time.sleep(0.01)
+    startup = time.monotonic() - begun
+    code, err = _end(process)
     if code:
         return [f"the undisturbed run ended with {code}: {err}"]
     faults, damaged = [], None
     for k, strike in enumerate(strikes):
-        code, err = _strike(strike, flags, struck, generator)
+        code, err = _strike(strike, flags, struck, generator, startup)
         step = _newest(struck)
         tell(f"{k + 1:3}  {_name(strike):16} left {code:4} at step {step}")
         faults += _judge(strike, code, err, damaged)
@@ -123,6 +128,8 @@ def drill(folder, strikes, epochs, seed, tell):
         faults.append(f"the last run ended with {code}: {err}")
     if damaged and damaged not in err:
         faults.append(f"nothing was said of the damaged {damaged}")
+    for path in struck.glob("run/checkpoints/.*"):
+        faults.append(f"{path.name} was left behind")
     return faults or differences(whole, struck)
 
 
@@ -162,7 +169,7 @@ def _rows(folder):
     return [row[:speed] + row[speed + 1 :] for row in rows]
 
 
-def _strike(strike, flags, folder, generator):
+def _strike(strike, flags, folder, generator, startup):
     """Runs until the strike; the exit code and what went to stderr."""
     if strike.moment == "full":
         return _end(_start(flags, folder, FULL_DISK))
@@ -170,7 +177,7 @@ def _strike(strike, flags, folder, generator):
     process = _start(flags, folder)
     checkpoints = folder / "run/checkpoints"
     if strike.moment == "start":
-        time.sleep(generator.uniform(0, 4))
+        time.sleep(generator.uniform(0, startup))
     else:
         while _newest(folder) < before + 2 and process.poll() is None:
             time.sleep(0.01)
@@ -190,15 +197,18 @@ def _judge(strike, code, err, damaged):
     expected = {
         None: {1},
         signal.SIGKILL: {-signal.SIGKILL},
-        # By default while it starts; after saving once it trains.
-        signal.SIGTERM: {128 + signal.SIGTERM, -signal.SIGTERM},
+        signal.SIGTERM: {128 + signal.SIGTERM},
     }[strike.number]
+    if strike.moment == "start" and strike.number == signal.SIGTERM:
+        expected.add(-signal.SIGTERM)  # nothing to save yet
     if code not in expected:
         faults.append(f"{_name(strike)} ended with {code}: {err}")
     if "Traceback" in err:
         faults.append(f"{_name(strike)} ended in a traceback: {err}")
     if strike.moment == "full" and "No space left on device" not in err:
         faults.append(f"a full disk was not named: {err}")
+    if code == 128 + signal.SIGTERM and "SIGTERM: saved step" not in err:
+        faults.append(f"{_name(strike)} did not say what it saved: {err}")
     # A run that is struck while it starts may not have come to look.
     if damaged and strike.moment != "start" and damaged not in err:
         faults.append(f"nothing was said of the damaged {damaged}")

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from mec_tf.models import build_backbone, heads
-from mec_tf.models.batch_norm import BatchNormalization
+from mec_tf.models.batch_norm import TOGETHER, BatchNormalization
 from mec_tf.objectives import mec
 
 REPLICAS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -87,12 +87,13 @@ def collectives(
         "feature": Collective("objective", pairs, pairs * d * d),
     }[form]
     guard = pairs * 2 * mec.POWER_ITERATIONS
+    together = replicas <= TOGETHER
     return [
         Collective("gradients", 1, parameters),
         Collective(
             "batch norm, forward",
-            len(forward),
-            replicas * sum(2 * c + 1 for c in forward),
+            len(forward) * (1 if together else 2),
+            (replicas if together else 1) * sum(2 * c + 1 for c in forward),
         ),
         Collective(
             "batch norm, backward",
@@ -204,10 +205,10 @@ def _print_efficiency(model, network, rate):
         cells = []
         for rows in (128, 4096 // replicas):
             exchanges = collectives(**model, rows=rows, replicas=replicas)
+            calls = sum(e.calls for e in exchanges) if replicas > 1 else 0
             waits = network.seconds(exchanges, replicas)
-            cells.append((waits, rows / rate))
-        (waits, works), (waits_4096, works_4096) = cells
-        calls = sum(e.calls for e in exchanges) if replicas > 1 else 0
+            cells.append((calls, waits, rows / rate))
+        (calls, waits, works), (_, waits_4096, works_4096) = cells
         print(
             f"| {replicas:,} | {calls} | {1e3 * waits:.1f}"
             f" | {1e3 * (waits + works):.0f}"

@@ -112,6 +112,7 @@ class Recipe:
             first_step, warnings = checkpoints.restore()
             for line in warnings:
                 logging.warning(line)
+            checkpoints.tidy(first_step)
         view = View(
             size=self.image_size, crop_area=self.crop_area, flip=self.flip
         )

@@ -7,6 +7,32 @@ from mec_tf.version import __version__
 CARD = "encoder.json"
 
 
+def refuse_what_stands_in_the_way(folder, *, overwrite, own=False):
+    """Makes sure that an export may take a folder's place.
+
+    Args:
+        folder: `pathlib.Path` of the export to be.
+        overwrite: Whether an export that stands there may be replaced; nothing
+            else ever is.
+        own: Whether an export that stands there is of the run that asks.
+
+    Raises:
+        ValueError: If what stands there is no export, or one to be kept.
+    """
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    if not (folder / CARD).is_file():
+        raise ValueError(
+            f"--export_dir={folder} exists and is no export ({CARD} is"
+            " missing); name another folder, or move this one away"
+        )
+    if not (overwrite or own):
+        raise ValueError(
+            f"--export_dir={folder} holds an export; name another folder, or"
+            " replace it with --overwrite"
+        )
+
+
 def write_card(
     folder,
     encoder,

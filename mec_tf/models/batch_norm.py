@@ -3,6 +3,11 @@
 import keras
 import tensorflow as tf
 
+# Most replicas that exchange their statistics in one go, which grows with their
+# number; more of them do it in two, which does not but waits twice. For
+# ResNet-50 `benchmarks.scaling` has them level between 64 and 128.
+TOGETHER = 64
+
 
 @keras.saving.register_keras_serializable(package="mec_tf")
 class BatchNormalization(keras.layers.Layer):
@@ -164,7 +169,7 @@ def _fused(x, gamma, beta, mean, variance, epsilon, **options):
 def _normalise_over_replicas(replica, x, gamma, beta, epsilon):
     """Batch norm by the statistics of all replicas' x `[n, h, w, d]`.
 
-    One collective forward and one backward.
+    One collective forward, or two (see `TOGETHER`), and one backward.
 
     Returns:
         y, like x; mean and unbiased variance over all replicas, `[d]` float32.
@@ -181,18 +186,29 @@ def _normalise_over_replicas(replica, x, gamma, beta, epsilon):
         mean_r, variance_r = tf.nn.moments(x32, axes=[0, 1, 2])
         n_r = tf.cast(tf.size(x) // d, tf.float32)
         # Sums of squares over replicas would cancel where the mean is large.
-        # Each replica's own mean and variance do not; each writes a row of a
-        # matrix of zeros, since NCCL adds but does not gather.
-        row = tf.concat([mean_r, variance_r, n_r[None]], axis=0)  # [2d + 1]
-        here = tf.one_hot(replica.replica_id_in_sync_group, replicas)
-        rows = add_over_replicas(here[:, None] * row)  # [replicas, 2d + 1]
-        means, variances, counts = tf.split(rows, [d, d, 1], axis=1)
-        n = tf.reduce_sum(counts)
-        weights = counts / n  # [replicas, 1]
-        mean = tf.reduce_sum(weights * means, axis=0)
-        variance = tf.reduce_sum(
-            weights * (variances + tf.square(means - mean)), axis=0
-        )
+        # Each replica's own mean and variance do not.
+        if replicas <= TOGETHER:
+            # Each writes a row of a matrix of zeros, since NCCL adds but does
+            # not gather.
+            row = tf.concat([mean_r, variance_r, n_r[None]], axis=0)  # [2d + 1]
+            here = tf.one_hot(replica.replica_id_in_sync_group, replicas)
+            rows = add_over_replicas(here[:, None] * row)  # [N, 2d + 1]
+            means, variances, counts = tf.split(rows, [d, d, 1], axis=1)
+            n = tf.reduce_sum(counts)
+            weights = counts / n  # [N, 1]
+            mean = tf.reduce_sum(weights * means, axis=0)
+            variance = tf.reduce_sum(
+                weights * (variances + tf.square(means - mean)), axis=0
+            )
+        else:
+            sums = add_over_replicas(
+                tf.concat([n_r * mean_r, n_r[None]], axis=0)  # [d + 1]
+            )
+            n = sums[d]
+            mean = sums[:d] / n
+            # About the mean of all, so that nothing cancels here either.
+            squares_r = n_r * (variance_r + tf.square(mean_r - mean))
+            variance = add_over_replicas(squares_r) / n
         y = _fused(x, gamma, beta, mean, variance, epsilon).y
         inverse_deviation = tf.math.rsqrt(variance + epsilon)
 

@@ -31,7 +31,13 @@ class Divergence(keras.callbacks.Callback):
         """
         if not math.isfinite(logs["loss"]):
             step = self.model.steps_taken
+            # A loss scale skips steps whose gradients overflow, and their loss
+            # is finite. Where the forward pass did, batch norm's statistics
+            # are spoilt, too.
+            half = self.model.compute_dtype == "float16"
             raise FloatingPointError(
                 f"the loss became {logs['loss']} at step {step}; the last good"
-                f" checkpoint is kept: {self.remedy}"
+                " checkpoint is kept: "
+                + ("try --precision=mixed_bfloat16, or " if half else "")
+                + self.remedy
             )

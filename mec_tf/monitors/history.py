@@ -1,5 +1,6 @@
 """What each epoch measured: `metrics.csv` and TensorBoard."""
 
+import contextlib
 import csv
 import io
 
@@ -44,12 +45,16 @@ class History(keras.callbacks.Callback):
             row for row in read(self.path) if int(row["step"]) <= first_step
         ]
         self._write()
-        self.tensorboard = tf.summary.create_file_writer(
-            str(workdir / "tensorboard")
-        )
+        self.folder = workdir / "tensorboard"
+        with self._faults_named():
+            self.tensorboard = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the epoch's row."""
+        """Writes the epoch's row.
+
+        Raises:
+            OSError: If the disk does not take it.
+        """
         step = self.model.steps_taken
         for name, schedule in self.at_step.items():
             logs[name] = float(schedule(step - 1))
@@ -58,11 +63,24 @@ class History(keras.callbacks.Callback):
         }
         self.rows.append(row)
         self._write()
-        with self.tensorboard.as_default(step):
-            for name, value in row.items():
-                if name != "step":
-                    tf.summary.scalar(name, value)
-        self.tensorboard.flush()
+        with self._faults_named():
+            with self.tensorboard.as_default(step):
+                for name, value in row.items():
+                    if name != "step":
+                        tf.summary.scalar(name, value)
+            self.tensorboard.flush()
+
+    @contextlib.contextmanager
+    def _faults_named(self):
+        """TensorFlow has errors of its own for a full disk."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise OSError(
+                f"{self.folder} could not be written: {error.message}; earlier"
+                " checkpoints are intact: make room and run the same command,"
+                " without --overwrite, again"
+            ) from error
 
     def _write(self):
         text = io.StringIO()

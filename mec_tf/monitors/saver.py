@@ -114,7 +114,8 @@ class Saver(keras.callbacks.Callback):
             if self.workers.is_chief:
                 print(
                     f"{signal.Signals(number).name}: saved step {step}; the"
-                    " same command goes on from it",
+                    " same command goes on from it (without --overwrite, which"
+                    " would remove it)",
                     file=sys.stderr,
                 )
             sys.exit(128 + number)

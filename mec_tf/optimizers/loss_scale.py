@@ -12,6 +12,10 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     step whose gradients are not finite leaves weights and momenta as they are
     and halves the scale; after 2,000 finite ones in a row it doubles.
 
+    It helps gradients alone. Where a forward pass overflows, the loss itself is
+    not finite and batch norm's running statistics have taken that up, which no
+    skipped step takes back: `monitors.divergence` then ends the run.
+
     Two things differ from Keras' own: a skipped step counts as a step, so that
     schedules, epochs and the order of the images stay in step with it; and a
     step is skipped if the gradients of *any* replica are not finite, where

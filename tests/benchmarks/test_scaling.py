@@ -73,3 +73,35 @@ def test_alone_nothing_travels_and_more_machines_take_longer():
     ]
     assert seconds[0] == 0
     assert seconds == sorted(seconds)
+
+
+def test_many_replicas_exchange_statistics_twice_and_no_more_for_it():
+    def forward(replicas):
+        exchanges = scaling.collectives(
+            **small_parts(), rows=4, replicas=replicas
+        )
+        return next(e for e in exchanges if e.what == "batch norm, forward")
+
+    few, many, more = map(forward, (64, 128, 1024))
+    assert many.calls == more.calls == 2 * few.calls
+    assert many.numbers == more.numbers == few.numbers / 64
+
+
+def test_the_printed_calls_are_those_of_the_printed_batch(capsys):
+    # 16 x 128 images are batch-wise at d = 2048, and gather lengths, too;
+    # 4,096 are feature-wise.
+    model = small_parts()
+    model["projector"] = heads.build_projector(6, dim=2048, layers=1)
+    calls, others = (
+        sum(
+            e.calls
+            for e in scaling.collectives(**model, rows=rows, replicas=16)
+        )
+        for rows in (128, 256)
+    )
+    assert calls > others
+    network = scaling.Network(8, 1e11, 1e10, 3e-5, 1e-5)
+    scaling._print_efficiency(model, network, rate=100)
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith("| 16 |"))
+    assert line.split(" | ")[1] == str(calls)

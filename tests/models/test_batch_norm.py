@@ -154,7 +154,7 @@ REPLICAS = """
     import numpy as np
     import mec_tf
     import tensorflow as tf
-    from mec_tf.models import build_backbone
+    from mec_tf.models import batch_norm, build_backbone
     from mec_tf.models.batch_norm import BatchNormalization
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -178,7 +178,6 @@ REPLICAS = """
             lambda c: tf.constant(shares[c.replica_id_in_sync_group])
         )
 
-    @tf.function
     def step(x, weights):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -208,20 +207,27 @@ REPLICAS = """
     for k, weight in enumerate(network.weights):
         network_results[f"weight{k}"] = weight.numpy()
 
-    results = strategy.run(step, (share("x"), share("weights")))
-    y, dx, dgamma, dbeta = map(strategy.experimental_local_results, results)
-    np.savez(
-        sys.argv[2],
-        y=np.concatenate(y),
-        dx=np.concatenate(dx),
-        dgamma=sum(dgamma),
-        dbeta=sum(dbeta),
-        mean=strategy.experimental_local_results(layer.moving_mean.value),
-        variance=strategy.experimental_local_results(
-            layer.moving_variance.value
-        ),
-        **network_results,
-    )
+    np.savez(sys.argv[4], **network_results)
+
+    before = layer.get_weights()
+    # So many replicas exchange their statistics in one go: all, or none.
+    for batch_norm.TOGETHER, path in zip((64, 0), sys.argv[2:]):
+        layer.set_weights(before)
+        results = strategy.run(
+            tf.function(step), (share("x"), share("weights"))
+        )
+        y, dx, dgamma, dbeta = map(strategy.experimental_local_results, results)
+        np.savez(
+            path,
+            y=np.concatenate(y),
+            dx=np.concatenate(dx),
+            dgamma=sum(dgamma),
+            dbeta=sum(dbeta),
+            mean=strategy.experimental_local_results(layer.moving_mean.value),
+            variance=strategy.experimental_local_results(
+                layer.moving_variance.value
+            ),
+        )
 """
 
 
@@ -261,7 +267,9 @@ def test_two_replicas_equal_one(tmp_path):
             "-c",
             textwrap.dedent(REPLICAS),
             tmp_path / "in.npz",
-            tmp_path / "out.npz",
+            tmp_path / "one exchange.npz",
+            tmp_path / "two exchanges.npz",
+            tmp_path / "network.npz",
         ],
         check=True,
     )
@@ -273,19 +281,21 @@ def test_two_replicas_equal_one(tmp_path):
     dx, dgamma, dbeta = tape.gradient(
         loss, [inputs, layer.gamma.value, layer.beta.value]
     )
-    two = np.load(tmp_path / "out.npz")
-    np.testing.assert_allclose(two["y"], y, atol=2e-5)
-    np.testing.assert_allclose(two["dx"], dx, atol=2e-5)
-    np.testing.assert_allclose(two["dgamma"], dgamma, atol=1e-4)
-    np.testing.assert_allclose(two["dbeta"], dbeta, atol=1e-4)
-    for replica in range(2):
-        np.testing.assert_allclose(
-            two["mean"][replica], layer.moving_mean, rtol=1e-6
-        )
-        np.testing.assert_allclose(
-            two["variance"][replica], layer.moving_variance, rtol=1e-5
-        )
+    for way in ("one exchange", "two exchanges"):
+        two = np.load(tmp_path / f"{way}.npz")
+        np.testing.assert_allclose(two["y"], y, atol=2e-5)
+        np.testing.assert_allclose(two["dx"], dx, atol=2e-5)
+        np.testing.assert_allclose(two["dgamma"], dgamma, atol=1e-4)
+        np.testing.assert_allclose(two["dbeta"], dbeta, atol=1e-4)
+        for replica in range(2):
+            np.testing.assert_allclose(
+                two["mean"][replica], layer.moving_mean, rtol=1e-6
+            )
+            np.testing.assert_allclose(
+                two["variance"][replica], layer.moving_variance, rtol=1e-5
+            )
 
+    two = np.load(tmp_path / "network.npz")
     with tf.GradientTape() as tape:
         features = network(images, training=True)
         loss = tf.reduce_sum(feature_weights * features)
