@@ -534,9 +534,9 @@ def classifiers():
     )
     flags.DEFINE_integer(
         "steps",
-        None,
-        "linear, finetune: training steps. Default: as --epochs say.",
-        lower_bound=1,
+        0,
+        "linear, finetune: training steps; 0: as --epochs say.",
+        lower_bound=0,
     )
     flags.DEFINE_float(
         "base_lr",

@@ -175,14 +175,14 @@ class Passes(NamedTuple):
         )
 
 
-def make_passes(images, *, batch_size, epochs, steps=None, replicas=1):
+def make_passes(images, *, batch_size, epochs, steps=0, replicas=1):
     """Works a supervised run out; a batch larger than the set is cut to it.
 
     Args:
         images: Labelled images there are.
         batch_size: Images per step that were asked for.
         epochs: Passes over the images.
-        steps: Steps of the run; None: as the epochs say.
+        steps: Steps of the run; 0: as the epochs say.
         replicas: What the batch must be a multiple of.
 
     Raises:

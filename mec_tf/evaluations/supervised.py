@@ -24,7 +24,7 @@ class Recipe:
     Attributes:
         batch_size: Images per step; a set that is smaller is one batch.
         epochs: Passes over the images.
-        steps: Steps in all; None: as `epochs` say.
+        steps: Steps in all; 0: as `epochs` say.
         weight_decay: Coupled (L2).
         image_size: Side of crops, pixels.
         crop_area: Least and greatest area of the training crop, share.
@@ -38,7 +38,7 @@ class Recipe:
     batch_size: int
     epochs: int
     image_size: int
-    steps: int | None = None
+    steps: int = 0
     weight_decay: float = 0.0
     crop_area: tuple[float, float] = (0.08, 1.0)
     flip: float = 0.5
