@@ -434,7 +434,7 @@ def labelled_part():
         None,
         "Share of each class's training images, in [0, 0.9], that chooses the"
         " penalty (logistic; default 0.2) or the rate (linear; default 0: the"
-        " test images that are scored also choose, as usual on ImageNet;"
+        " test images that are scored also choose, as often on ImageNet;"
         " chosen_on in the JSON says so). What was chosen then learns from all"
         " training images, which takes linear twice as long.",
         lower_bound=0,

@@ -20,7 +20,7 @@ from mec_tf.data.crops import usual_crop_fraction
 from mec_tf.data.sources import Source, checksum
 from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
-from mec_tf.evaluations.suites import SUITES
+from mec_tf.evaluations.suites import PUBLISHED, SUITES
 from mec_tf.evaluations.supervised import Recipe
 from mec_tf.files import replaced_file
 from mec_tf.formats import encoders, feature_file
@@ -303,8 +303,31 @@ def transfer(subjects, by, strategy):
             {"set": name, "metric": tasks[name].metric, **row}
             for name, row in found.items()
         ]
-    print_table(rows, shares={"mean", *shares})
-    return {"suite": FLAGS.suite, "by": by, "table": rows, "results": results}
+    beside = published(by, tasks)
+    print_table([*rows, *beside], shares={"mean", *shares})
+    return {
+        "suite": FLAGS.suite,
+        "by": by,
+        "table": rows,
+        "published": beside,
+        "results": results,
+    }
+
+
+def published(by, tasks):
+    """Rows of papers for the sets of `tasks`, as those of the table."""
+    names = [one.name for one in SUITES[FLAGS.suite]]
+    rows = []
+    for one in PUBLISHED[FLAGS.suite][by]:
+        scores = dict(zip(names, one.scores, strict=True))
+        shares = {
+            f"{name} ({task.metric})": scores[name] / 100
+            for name, task in tasks.items()
+        }
+        mean = float(np.mean(list(shares.values())))
+        label = f"{one.method} (paper: {one.source})"
+        rows.append({"encoder": label, **shares, "mean": mean})
+    return rows
 
 
 # --- by which protocol -------------------------------------------------------

@@ -42,7 +42,7 @@ def run(
         metric: The score that chooses the head, of `metrics.METRICS`.
         validation: Boolean `[n]` of the training images: where the head is
             chosen; a head of its rate then learns from all of them. None: the
-            test images choose, as the literature on ImageNet has it.
+            test images choose, as often in the literature on ImageNet.
         strategy: `tf.distribute.Strategy`.
         keep: Folder of checkpoints, or None.
         watch: See `Recipe.train`.
