@@ -61,8 +61,8 @@ config.data(image_size=None)
 config.seed()
 config.device(
     distribute.ON_ONE_MACHINE,
-    what="linear and finetune train and score on these devices; the features of"
-    " knn, logistic and features come from one device.",
+    what="linear and finetune train on these devices; features are extracted and"
+    " images scored on one.",
 )
 config.evaluation(PROTOCOLS, list(SUITES))
 config.labelled_part()
@@ -522,7 +522,8 @@ def watch(model, passes, base_lrs, checkpoints, first_step):
             workers=distribute.Workers(model.distribute_strategy),
         )
         saver.keep_means(model)
-        saver.catch_signals()
+        if first_step < passes.total_steps:  # who trains gives them back
+            saver.catch_signals()
         callbacks.append(saver)
     return callbacks
 
