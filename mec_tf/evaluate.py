@@ -61,8 +61,8 @@ config.data(image_size=None)
 config.seed()
 config.device(
     distribute.ON_ONE_MACHINE,
-    what="linear and finetune train on these devices; features are extracted and"
-    " images scored on one.",
+    what="linear and finetune train on these devices; features are extracted"
+    " and images scored on one.",
 )
 config.evaluation(PROTOCOLS, list(SUITES))
 config.labelled_part()
