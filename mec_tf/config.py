@@ -295,15 +295,15 @@ def seed():
     )
 
 
-def device(strategies):
-    """Flags that say where to compute."""
+def device(strategies, what=""):
+    """Flags that say where to compute; `what` is computed there, if not all."""
     flags.DEFINE_enum(
         "strategy",
         "auto",
         strategies,
         "auto: all GPUs of the machine, or its one device; one_device; mirrored"
         " (GPUs, or --logical_cpus); multi_worker (the machines of TF_CONFIG"
-        " or of a Slurm job: docs/scaling.md).",
+        f" or of a Slurm job: docs/scaling.md). {what}".rstrip(),
     )
     flags.DEFINE_integer(
         "logical_cpus",
@@ -411,7 +411,9 @@ def evaluation(protocols, suites):
         "output",
         None,
         "JSON file for the scores. Default: scores.json in the workdir, where"
-        " there is one. features: the .npy, .npz or .parquet file.",
+        " there is one, else runs/NAME_scores.json after the flagfile or the"
+        " protocol; the former one is replaced. features: the .npy, .npz or"
+        " .parquet file, with a JSON beside it.",
     )
     flags.DEFINE_string(
         "feature_cache",
@@ -434,7 +436,8 @@ def labelled_part():
         "label_fraction",
         1.0,
         "Share of each class's training labels that is used, in (0, 1]; at"
-        " least one image of each.",
+        " least one image of each. Where images are of several classes: share"
+        " of all images.",
         lower_bound=0,
         upper_bound=1,
     )
@@ -450,7 +453,9 @@ def labelled_part():
         None,
         "Share of each class's training images, in [0, 0.9], that chooses the"
         " penalty (logistic; default 0.2) or the rate (linear; default 0: the"
-        " test images choose, as usual on ImageNet).",
+        " test images that are scored also choose, as often on ImageNet;"
+        " chosen_on in the JSON says so). What was chosen then learns from all"
+        " training images, which takes linear twice as long.",
         lower_bound=0,
         upper_bound=0.9,
     )
@@ -536,7 +541,7 @@ def classifiers():
         "batch_size",
         None,
         "Images per step, over all devices. Default: 4096 (linear), 1024"
-        " (finetune); a smaller set is one batch.",
+        " (finetune); a smaller set is one batch, which is said.",
         lower_bound=1,
     )
     flags.DEFINE_integer(
@@ -545,6 +550,12 @@ def classifiers():
         "Passes over the labelled images. Default: 100 (linear), 50"
         " (finetune).",
         lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "steps",
+        0,
+        "linear, finetune: training steps; 0: as --epochs say.",
+        lower_bound=0,
     )
     flags.DEFINE_float(
         "base_lr",

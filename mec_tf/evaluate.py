@@ -16,10 +16,11 @@ import numpy as np
 from mec_tf import command, config, distribute, workdir
 from mec_tf.command import say
 from mec_tf.data import labelled, sources
+from mec_tf.data.crops import usual_crop_fraction
 from mec_tf.data.sources import Source, checksum
 from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
-from mec_tf.evaluations.suites import SUITES
+from mec_tf.evaluations.suites import PUBLISHED, SUITES
 from mec_tf.evaluations.supervised import Recipe
 from mec_tf.files import replaced_file
 from mec_tf.formats import encoders, feature_file
@@ -27,13 +28,42 @@ from mec_tf.monitors.divergence import Divergence
 from mec_tf.monitors.progress import Progress
 from mec_tf.monitors.saver import Saver
 
-DEFAULT_HEAD_LRS = ("0.03", "0.1", "0.3", "1", "3")
 PROTOCOLS = ("knn", "linear", "logistic", "finetune", "transfer", "features")
+# What flags that are not given mean to a protocol.
+DEFAULTS = {
+    "linear": {
+        "batch_size": 4096,
+        "epochs": 100,
+        "head_lr": ["0.03", "0.1", "0.3", "1", "3"],
+        "validation_fraction": 0.0,
+    },
+    "logistic": {"validation_fraction": 0.2},
+    "finetune": {"batch_size": 1024, "epochs": 50},
+}
+# What flags that are given do not mean to it.
+NO_EFFECT = {
+    "knn": ("validation_fraction", "feature_norm"),
+    "logistic": ("feature_norm",),
+    "finetune": ("validation_fraction", "feature_norm"),
+}
+# Of a result's row: in the JSON, but the table is narrow without them.
+ONLY_IN_JSON = (
+    "batch_size",
+    "steps",
+    "peak_lr",
+    "image_size",
+    "crop_fraction",
+    "chosen_on",
+)
 
 FLAGS = config.FLAGS
 config.data(image_size=None)
 config.seed()
-config.device(distribute.ON_ONE_MACHINE)
+config.device(
+    distribute.ON_ONE_MACHINE,
+    what="linear and finetune train on these devices; features are extracted"
+    " and images scored on one.",
+)
 config.evaluation(PROTOCOLS, list(SUITES))
 config.labelled_part()
 config.crops()
@@ -48,10 +78,12 @@ class Subject(NamedTuple):
     Attributes:
         name: As `--encoder` has it.
         image_size: Side of the images that it sees, pixels.
+        crop_fraction: Side of the centre crop, see `data.crops`.
     """
 
     name: str
     image_size: int
+    crop_fraction: float
 
 
 class Task(NamedTuple):
@@ -75,15 +107,23 @@ def main():
     if flagfile and not FLAGS.workdir:
         FLAGS.workdir = f"runs/{flagfile}"
     names = [name for text in FLAGS.encoder for name in text.split(",")]
+    if not all(names):
+        raise ValueError(
+            f"--encoder={','.join(names)} holds an empty name; expected names"
+            " with one comma between them: leave the others out"
+        )
     strategy = command.prepare_devices()
     by = FLAGS.transfer_by if FLAGS.protocol == "transfer" else FLAGS.protocol
+    settle(by)
     if by == "finetune":
         for name in names:
             encoders.require_weights(name)
     task = None
     if FLAGS.protocol not in ("transfer", "features"):
         task = make_task(config.source_options(), FLAGS.metric)
+        FLAGS.metric = task.metric
     subjects = make_subjects(names)
+    output = place_of_scores(flagfile, by)
     if FLAGS.workdir and by in ("linear", "finetune"):
         workdir.claim(
             Path(FLAGS.workdir),
@@ -109,7 +149,62 @@ def main():
         }
         if "top1" in rows[0]:
             result["top1"] = rows[0]["top1"]
-    write_json(result, seconds=round(time.monotonic() - started, 1))
+    result = {
+        "protocol": FLAGS.protocol,
+        "flags": config.resolved(),
+        "seconds": round(time.monotonic() - started, 1),
+        **result,
+    }
+    with replaced_file(output) as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
+    say(f"scores: {output}")
+
+
+# --- what the flags come to --------------------------------------------------
+
+
+def settle(by):
+    """Gives flags their values for the protocol, says which have none."""
+    for name, value in DEFAULTS.get(by, {}).items():
+        if FLAGS[name].value in (None, []):
+            FLAGS[name].value = value
+    if by == "finetune" and not FLAGS.head_lr:
+        FLAGS.head_lr = [f"{FLAGS.base_lr:g}"]
+    idle = [f"--{name}" for name in NO_EFFECT.get(by, ()) if FLAGS[name].value]
+    for name in idle:
+        say(f"{name} has no effect on {by}")
+
+
+def place_of_scores(flagfile, by):
+    """The JSON to write, made sure of before anything is computed."""
+    if FLAGS.protocol == "features":
+        if not FLAGS.output:
+            raise ValueError(
+                "--protocol=features needs an --output that ends in one of"
+                f" {', '.join(feature_file.SUFFIXES)}"
+            )
+        path = Path(FLAGS.output).with_suffix(".json")
+    elif FLAGS.output:
+        path = Path(FLAGS.output)
+    elif FLAGS.workdir and (
+        by in ("linear", "finetune") or Path(FLAGS.workdir).is_dir()
+    ):
+        return Path(FLAGS.workdir) / "scores.json"  # `claim` looks after it
+    else:
+        path = Path(f"runs/{flagfile or FLAGS.protocol}_scores.json")
+    if path.is_dir():
+        raise ValueError(f"--output={path} is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--output={path} cannot be written ({error.strerror}); name a file"
+            " in a folder that can be"
+        ) from error
+    return path
 
 
 # --- what is scored ----------------------------------------------------------
@@ -146,10 +241,14 @@ def make_subjects(names):
     first = next(filter(None, sizes), None)
     if not (FLAGS.image_size or first):
         raise ValueError("baselines alone have no image size: --image_size=224")
-    return [
-        Subject(name, FLAGS.image_size or size or first)
+    sizes = [FLAGS.image_size or size or first for size in sizes]
+    subjects = [
+        Subject(name, size, FLAGS.crop_fraction or usual_crop_fraction(size))
         for name, size in zip(names, sizes, strict=True)
     ]
+    if len(set(sizes)) == 1:  # else each row says its own
+        _, FLAGS.image_size, FLAGS.crop_fraction = subjects[0]
+    return subjects
 
 
 def transfer(subjects, by, strategy):
@@ -200,9 +299,35 @@ def transfer(subjects, by, strategy):
         }
         mean = float(np.mean(list(shares.values())))
         rows.append({"encoder": subject.name, **shares, "mean": mean})
-        results += [{"set": name, **row} for name, row in found.items()]
-    print_table(rows, shares={"mean", *shares})
-    return {"suite": FLAGS.suite, "by": by, "table": rows, "results": results}
+        results += [
+            {"set": name, "metric": tasks[name].metric, **row}
+            for name, row in found.items()
+        ]
+    beside = published(by, tasks)
+    print_table([*rows, *beside], shares={"mean", *shares})
+    return {
+        "suite": FLAGS.suite,
+        "by": by,
+        "table": rows,
+        "published": beside,
+        "results": results,
+    }
+
+
+def published(by, tasks):
+    """Rows of papers for the sets of `tasks`, as those of the table."""
+    names = [one.name for one in SUITES[FLAGS.suite]]
+    rows = []
+    for one in PUBLISHED[FLAGS.suite][by]:
+        scores = dict(zip(names, one.scores, strict=True))
+        shares = {
+            f"{name} ({task.metric})": scores[name] / 100
+            for name, task in tasks.items()
+        }
+        mean = float(np.mean(list(shares.values())))
+        label = f"{one.method} (paper: {one.source})"
+        rows.append({"encoder": label, **shares, "mean": mean})
+    return rows
 
 
 # --- by which protocol -------------------------------------------------------
@@ -220,7 +345,13 @@ def score(subject, task, protocol, strategy):
         "finetune": by_finetune,
     }[protocol](subject, task, strategy)
     seconds = round(time.monotonic() - started, 1)
-    return {"encoder": subject.name, **scores, "seconds": seconds}
+    return {
+        "encoder": subject.name,
+        **scores,
+        "image_size": subject.image_size,
+        "crop_fraction": subject.crop_fraction,
+        "seconds": seconds,
+    }
 
 
 def by_knn(subject, task, strategy):
@@ -239,13 +370,18 @@ def by_knn(subject, task, strategy):
 
 def by_logistic(subject, task, strategy):
     """Logistic regression on frozen features."""
+    validation = validation_part(task.train)
+    if validation is None:
+        raise ValueError(
+            "--validation_fraction=0: logistic chooses its penalty on a"
+            " validation part; give a share above 0, such as 0.2"
+        )
     bank, test = features(subject, task.train, task.test)
-    _, held_out = held_out_part(task.train, default=0.2)
     return logistic.run(
         bank,
         test,
         class_names=task.train.class_names,
-        validation=np.isin(bank.index, held_out),
+        validation=validation[bank.index],
         metric=task.metric,
         penalties=FLAGS.penalties,
     )
@@ -255,22 +391,17 @@ def by_linear(subject, task, strategy):
     """A linear head on frozen features, trained on crops."""
     with strategy.scope():
         encode, card = encoders.open_encoder(subject.name)
-    train, validation = task.train, None
-    kept, held_out = held_out_part(train, default=0)
-    if held_out.size:
-        train = task.train.part(kept, "all but the validation part")
-        validation = task.train.part(held_out, "the validation part")
     return linear.run(
         encode,
-        train,
+        task.train,
         task.test,
-        recipe=recipe(subject, batch_size=4096, epochs=100),
-        head_lrs=[float(text) for text in FLAGS.head_lr or DEFAULT_HEAD_LRS],
+        recipe=recipe(subject),
+        head_lrs=[float(text) for text in FLAGS.head_lr],
         feature_norm=FLAGS.feature_norm,
         metric=task.metric,
-        validation=validation,
+        validation=validation_part(task.train),
         strategy=strategy,
-        keep=place(card, train),
+        keep=place(card, task.train),
         watch=watch,
     )
 
@@ -279,7 +410,7 @@ def by_finetune(subject, task, strategy):
     """All weights learn."""
     with strategy.scope():
         encoder, card = encoders.open_model(subject.name)
-    if FLAGS.head_lr and len(FLAGS.head_lr) > 1:
+    if len(FLAGS.head_lr) > 1:
         raise ValueError(
             f"--head_lr={','.join(FLAGS.head_lr)}: fine-tuning has one head;"
             " give one rate"
@@ -288,9 +419,9 @@ def by_finetune(subject, task, strategy):
         encoder,
         task.train,
         task.test,
-        recipe=recipe(subject, batch_size=1024, epochs=50),
+        recipe=recipe(subject),
         base_lr=FLAGS.base_lr,
-        head_lr=float(FLAGS.head_lr[0]) if FLAGS.head_lr else None,
+        head_lr=float(FLAGS.head_lr[0]),
         strategy=strategy,
         keep=place(card, task.train),
         watch=watch,
@@ -299,10 +430,10 @@ def by_finetune(subject, task, strategy):
 
 def write_features(subjects):
     """Writes the features of all images of the (pre)training split."""
-    if len(subjects) > 1 or not FLAGS.output:
+    if len(subjects) > 1:
         raise ValueError(
-            "--protocol=features takes one --encoder and an --output that ends"
-            f" in one of {', '.join(feature_file.SUFFIXES)}"
+            f"--protocol=features takes one --encoder, not {len(subjects)};"
+            " leave the others out"
         )
     feature_file.check(FLAGS.output)
     source = sources.load(**config.source_options()).pretrain
@@ -333,7 +464,7 @@ def features(subject, *parts):
             folder=FLAGS.feature_cache,
             batch_size=256,
             image_size=subject.image_size,
-            crop_fraction=FLAGS.crop_fraction,
+            crop_fraction=subject.crop_fraction,
             interpolation=FLAGS.interpolation,
             resize=FLAGS.test_resize,
         )
@@ -341,27 +472,26 @@ def features(subject, *parts):
     ]
 
 
-def held_out_part(source, *, default):
-    """(indices kept, indices held out) of the labelled images."""
-    share = FLAGS.validation_fraction
-    share = default if share is None else share
-    if not share:
-        return np.arange(source.size), np.array([], np.int64)
-    return labelled.hold_out(source, share, seed=FLAGS.seed)
+def validation_part(source):
+    """Which labelled images choose, boolean `[n]`, or None: none of them."""
+    if not FLAGS.validation_fraction:
+        return None
+    return labelled.hold_out(source, FLAGS.validation_fraction, seed=FLAGS.seed)
 
 
-def recipe(subject, *, batch_size, epochs):
-    """How heads are trained: the flags, else the protocol's numbers."""
+def recipe(subject):
+    """How heads are trained."""
     return Recipe(
-        batch_size=FLAGS.batch_size or batch_size,
-        epochs=FLAGS.epochs or epochs,
+        batch_size=FLAGS.batch_size,
+        epochs=FLAGS.epochs,
+        steps=FLAGS.steps,
         weight_decay=FLAGS.weight_decay,
         image_size=subject.image_size,
         crop_area=tuple(float(text) for text in FLAGS.crop_area),
         flip=FLAGS.flip,
         interpolation=FLAGS.interpolation,
         resize=FLAGS.test_resize,
-        crop_fraction=FLAGS.crop_fraction,
+        crop_fraction=subject.crop_fraction,
         seed=FLAGS.seed,
     )
 
@@ -374,8 +504,9 @@ def place(card, source):
     return Path(FLAGS.workdir) / "checkpoints" / key
 
 
-def watch(model, passes, checkpoints, first_step):
+def watch(model, passes, base_lrs, checkpoints, first_step):
     """What watches the training of heads."""
+    say(passes.told(base_lrs))
     if first_step:
         say(f"going on from step {first_step} of {passes.total_steps}")
     callbacks = [
@@ -391,7 +522,8 @@ def watch(model, passes, checkpoints, first_step):
             workers=distribute.Workers(model.distribute_strategy),
         )
         saver.keep_means(model)
-        saver.catch_signals()
+        if first_step < passes.total_steps:  # who trains gives them back
+            saver.catch_signals()
         callbacks.append(saver)
     return callbacks
 
@@ -408,7 +540,9 @@ def print_table(rows, shares=("mean_per_class", "map11")):
         return f"{value:.3g}" if name in ("penalty", "base_lr") else str(value)
 
     columns = [
-        name for name, value in rows[0].items() if not isinstance(value, dict)
+        name
+        for name, value in rows[0].items()
+        if name not in ONLY_IN_JSON and not isinstance(value, dict)
     ]
     cells = [columns] + [
         [shown(name, row[name]) for name in columns] for row in rows
@@ -416,25 +550,6 @@ def print_table(rows, shares=("mean_per_class", "map11")):
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)))
-
-
-def write_json(result, *, seconds):
-    """Writes the scores and how they came about, where they are wanted."""
-    path = FLAGS.output and Path(FLAGS.output)
-    if FLAGS.protocol == "features":
-        path = path.with_suffix(".json")
-    elif path is None and FLAGS.workdir and Path(FLAGS.workdir).is_dir():
-        path = Path(FLAGS.workdir) / "scores.json"
-    if path is None:
-        return
-    result = {
-        "protocol": FLAGS.protocol,
-        "flags": config.resolved(),
-        "seconds": seconds,
-        **result,
-    }
-    with replaced_file(path) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

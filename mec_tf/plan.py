@@ -144,28 +144,45 @@ class Passes(NamedTuple):
     """A supervised run in numbers: so many passes over labelled images.
 
     Attributes:
+        asked: Images per step that were asked for.
         m: Images per step, over all devices.
         steps_per_epoch: Whole batches in the images.
         total_steps: Steps of the run.
     """
 
+    asked: int
     m: int
     steps_per_epoch: int
     total_steps: int
 
     @property
     def epochs(self):
-        """Passes over the images."""
-        return self.total_steps // self.steps_per_epoch
+        """Passes over the images, the last one perhaps unfinished."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    def peak_lr(self, base_lr):
+        """Learning rate after scaling with the batch that there really is."""
+        return base_lr * self.m / 256
+
+    def told(self, base_lrs):
+        """The run in one line, for people; base rates are floats."""
+        cut = f" (cut from {self.asked:,})" if self.m < self.asked else ""
+        peaks = ", ".join(f"{self.peak_lr(one):.3g}" for one in base_lrs)
+        several = "s" if len(base_lrs) > 1 else ""
+        return (
+            f"{self.m:,} images per step{cut}, {self.total_steps:,} steps,"
+            f" peak rate{several} {peaks}"
+        )
 
 
-def make_passes(images, *, batch_size, epochs, replicas=1):
+def make_passes(images, *, batch_size, epochs, steps=0, replicas=1):
     """Works a supervised run out; a batch larger than the set is cut to it.
 
     Args:
         images: Labelled images there are.
         batch_size: Images per step that were asked for.
         epochs: Passes over the images.
+        steps: Steps of the run; 0: as the epochs say.
         replicas: What the batch must be a multiple of.
 
     Raises:
@@ -178,8 +195,10 @@ def make_passes(images, *, batch_size, epochs, replicas=1):
             f"{images} images and --batch_size={batch_size} give {replicas}"
             " replicas none each; use fewer replicas"
         )
-    steps = images // m
-    return Passes(m, steps, epochs * steps)
+    steps_per_epoch = images // m
+    return Passes(
+        batch_size, m, steps_per_epoch, steps or epochs * steps_per_epoch
+    )
 
 
 class Segment(NamedTuple):

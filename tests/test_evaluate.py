@@ -83,6 +83,18 @@ def ended(place, run_lines):
             "--split_file=list.txt",
             "--output=listed.json",
         ],
+        "one image each": [
+            *SMALL,
+            "--encoder=export",
+            "--protocol=logistic",
+            "--label_fraction=0.01",
+        ],
+        "idle flags": [
+            *SMALL,
+            "--encoder=export",
+            "--validation_fraction=0.3",
+            "--output=made/now/idle.json",
+        ],
     }
     (place / "list.txt").write_text("red/red3.png\nblue1.png\n\ngreen7.png\n")
     results = run_lines("evaluate", list(lines.values()), cwd=place)
@@ -106,7 +118,9 @@ def test_every_protocol_scores_every_encoder(place, ended):
         # The workdir's checkpoint and its export are the same encoder.
         if protocol in ("knn", "logistic"):
             assert result["results"][0]["top1"] == result["results"][2]["top1"]
+        assert f"scores: {protocol}.json" in ended[protocol].err
         table = [line for line in ended[protocol].out.splitlines() if line]
+        assert "peak_lr" not in table[0]
         assert table[0].startswith("encoder ") and len(table) == 1 + len(names)
     # Colours are easy.
     assert read(place / "logistic.json")["results"][1]["top1"] == 1.0
@@ -114,6 +128,51 @@ def test_every_protocol_scores_every_encoder(place, ended):
         read(place / f"{name}.json") for name in ("knn", "keras")
     )
     assert keras_file["top1"] == knn["top1"]
+
+
+def test_the_json_says_what_was_done(place, ended):
+    linear, finetune, logistic = (
+        read(place / f"{name}.json")
+        for name in ("linear", "finetune", "logistic")
+    )
+    (row,) = linear["results"]
+    assert (row["batch_size"], row["steps"], row["chosen_on"]) == (
+        16,
+        4,
+        "test",
+    )
+    assert row["peak_lr"] == 0.5 * 16 / 256
+    assert (row["image_size"], row["crop_fraction"]) == (16, 1)
+    assert linear["flags"]["crop_fraction"] == 1
+    assert linear["flags"]["metric"] == linear["metric"] == "top1"
+    assert linear["flags"]["validation_fraction"] == 0
+    assert logistic["flags"]["validation_fraction"] == 0.2
+    (row,) = finetune["results"]
+    assert (row["batch_size"], row["steps"]) == (9, 2)
+    told = (
+        "9 images per step (cut from 16), 2 steps, peak rates 0.00176, 0.0176"
+    )
+    assert told in ended["finetune"].err
+
+
+def test_scores_are_written_without_being_asked(place, ended):
+    assert "scores: runs/knn_scores.json" in ended["cached"].err
+    knn, found = (
+        read(place / name) for name in ("knn.json", "runs/knn_scores.json")
+    )
+    assert found["top1"] == knn["top1"]
+    assert ended["idle flags"].code == 0, ended["idle flags"].err
+    assert "--validation_fraction has no effect on knn" in (
+        ended["idle flags"].err
+    )
+    assert (place / "made/now/idle.json").exists()
+
+
+def test_nothing_to_choose_on_is_one_line(ended):
+    assert ended["one image each"].code == 1
+    assert re.search(
+        "fraction=0.2.*at least 2 images", ended["one image each"].last_line
+    )
 
 
 def test_a_cache_changes_no_score(place, ended):
@@ -178,6 +237,20 @@ MISTAKES = {
     "metric of sets": (
         ["--encoder=export", "--metric=map11"],
         "map11.*is of one class",
+    ),
+    "no name": (["--encoder=export,"], "export, holds an empty name"),
+    "into a file": (
+        ["--encoder=export", "--output=list.txt/a.json"],
+        "list.txt/a.json cannot be written",
+    ),
+    "onto a folder": (["--encoder=export", "--output=run"], "run is a folder"),
+    "nothing chooses": (
+        [
+            "--encoder=export",
+            "--protocol=logistic",
+            "--validation_fraction=0",
+        ],
+        "validation_fraction=0: logistic",
     ),
     "where to": (["--encoder=export", "--protocol=features"], "--output"),
     "as what": (

@@ -1,6 +1,7 @@
 """The suite on tiny sets in TFDS' own format: splits, metrics, one table."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from mec_tf.data import sources
 from mec_tf.evaluations.metrics import METRICS
-from mec_tf.evaluations.suites import SUITES
+from mec_tf.evaluations.suites import PUBLISHED, SUITES
 
 CLASSES = 20  # of VOC
 
@@ -102,7 +103,13 @@ def test_each_set_has_its_metric_in_one_row(ended):
         shares = [row["cifar10 (top1)"], row["voc2007 (map11)"]]
         assert np.isclose(row["mean"], np.mean(shares))
         assert all(0 <= share <= 1 for share in shares)
-        assert len(result.out.strip().splitlines()) == 2
+        head, ours, *theirs = result.out.strip().splitlines()
+        assert ours.startswith("random:resnet_tiny")
+        assert len(theirs) == len(PUBLISHED["paper"][by])
+        assert all("(paper: BYOL, Table 3)" in line for line in theirs)
+        first = {"finetune": ["97.8", "85.4"]}.get(by, ["91.3", "82.5"])
+        assert re.findall(r"([\d.]+) %", theirs[0])[:2] == first
+        assert len(written["published"]) == len(theirs)
         assert "in the literature 50,000 + 10,000" in result.err
     # Brightness is all there is to it.
     logistic = json.loads((place / "logistic.json").read_text())["table"][0]
@@ -121,5 +128,7 @@ def test_the_paper_s_suite_has_eleven_sets():
     suite = SUITES["paper"]
     assert len({one.name for one in suite}) == len(suite) == 11
     assert {one.metric for one in suite} == set(METRICS)
+    for rows in PUBLISHED["paper"].values():
+        assert all(len(row.scores) == len(suite) for row in rows)
     for one in suite:
         assert one.dataset.startswith("tfds:")

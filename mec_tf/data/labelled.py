@@ -38,7 +38,7 @@ def fraction(source, share, *, seed):
     """The same share of every class, drawn at random.
 
     As SimCLR's 1 % and 10 % of ImageNet, class by class; at least one image of
-    each.
+    each. Where images are of several classes each: that share of all images.
 
     Args:
       source: labelled `Source`.
@@ -47,18 +47,16 @@ def fraction(source, share, *, seed):
 
     Returns:
       A `Source`.
-
-    Raises:
-      ValueError: for a set whose images are of several classes each.
     """
     if share == 1:
         return source
-    chosen, _ = _split(source, share, seed, "fraction")
-    return source.part(chosen, f"{100 * share:g} % of each class")
+    chosen = _drawn(source, share, seed, "fraction", leave=0)
+    of = "the images" if source.multi_label else "each class"
+    return source.part(np.flatnonzero(chosen), f"{100 * share:g} % of {of}")
 
 
 def hold_out(source, share, *, seed):
-    """Holds a share of every class out.
+    """Holds a share of every class out: at least one image, but not its last.
 
     Args:
       source: labelled `Source`.
@@ -66,14 +64,24 @@ def hold_out(source, share, *, seed):
       seed: decides which images.
 
     Returns:
-      (indices kept, indices held out), int64.
+      Boolean `[n]`, which images are held out.
+
+    Raises:
+      ValueError: where no class has an image to spare.
     """
-    held_out, kept = _split(source, share, seed, "hold-out")
-    return kept, held_out
+    chosen = _drawn(source, share, seed, "hold-out", leave=1)
+    if not chosen.any():
+        raise ValueError(
+            f"--validation_fraction={share:g}: a validation part of "
+            f"{source.description} needs at least 2 images of a class, but "
+            f"each has 1; raise --label_fraction, or take a protocol that "
+            "holds none out (knn, finetune)"
+        )
+    return chosen
 
 
-def _split(source, share, seed, purpose):
-    """(chosen, rest): a share of each class, at least one, not all."""
+def _drawn(source, share, seed, purpose, leave):
+    """Boolean `[n]`: of each group at least one, but `leave` so many."""
     generator = np.random.default_rng([seed, len(purpose), source.size])
     if source.multi_label:
         groups = [np.arange(source.size)]
@@ -85,8 +93,9 @@ def _split(source, share, seed, purpose):
     chosen = np.zeros(source.size, bool)
     for members in groups:
         count = max(1, round(share * len(members)))
+        count = min(count, len(members) - leave)
         chosen[generator.permutation(members)[:count]] = True
-    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    return chosen
 
 
 def listed(source, path):

@@ -5,7 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf import distribute
+from mec_tf.data import bad_images
 from mec_tf.evaluations import metrics
+from mec_tf.evaluations.features import require_some
 
 
 class Classifier(keras.Model):
@@ -78,8 +80,11 @@ class Classifier(keras.Model):
         for mean, loss in zip(self.means, losses, strict=True):
             mean.update_state(loss)
         means = tf.stack([mean.result() for mean in self.means])
-        if len(self.heads) > 1:  # one whose rate is too high may diverge
-            means = tf.where(tf.math.is_finite(means), means, means.dtype.max)
+        # A head whose rate is too high may diverge; if all do, it shows.
+        finite = tf.math.is_finite(means)
+        means = tf.where(
+            finite | ~tf.reduce_any(finite), means, means.dtype.max
+        )
         return {"loss": tf.reduce_min(means)}
 
     def _loss(self, labels, scores):
@@ -93,31 +98,36 @@ class Classifier(keras.Model):
         )
         return tf.reduce_mean(tf.reduce_sum(counted * losses, axis=1))
 
-    def score(self, batches, class_names):
+    def score(self, source, batches):
         """Scores every head.
 
         Args:
-            batches: Of `pipeline.evaluation_batches`, with labels.
-            class_names: One per class.
+            source: Labelled `data.sources.Source`.
+            batches: Of it, by `pipeline.evaluation_batches`.
 
         Returns:
             A list of the dicts of `metrics`, one per head.
+
+        Raises:
+            ValueError: If none or too few of the images can be read.
         """
         answer = tf.function(
             lambda images: self(images, training=False), reduce_retracing=True
         )
         labels, found = [], [[] for _ in self.heads]
-        for batch in batches:
-            images = tf.cast(batch["image"], tf.float32) / 255.0
-            labels.append(batch["label"].numpy())
-            for kept, scores in zip(found, answer(images), strict=True):
-                # Of a single label only its rank is needed: 50,000 images of
-                # 1,000 classes would take 200 MB per head.
-                kept.append(
-                    scores.numpy()
-                    if self.multi_label
-                    else metrics.ranks(scores, labels[-1])
-                )
+        with bad_images.named([source]):
+            for batch in batches:
+                images = tf.cast(batch["image"], tf.float32) / 255.0
+                labels.append(batch["label"].numpy())
+                for kept, scores in zip(found, answer(images), strict=True):
+                    # Of a single label only its rank is needed: 50,000 images
+                    # of 1,000 classes would take 200 MB per head.
+                    kept.append(
+                        scores.numpy()
+                        if self.multi_label
+                        else metrics.ranks(scores, labels[-1])
+                    )
+        require_some(labels, source.description)
         measure = (
             metrics.mean_average_precision
             if self.multi_label
@@ -125,5 +135,6 @@ class Classifier(keras.Model):
         )
         labels = np.concatenate(labels)
         return [
-            measure(np.concatenate(kept), labels, class_names) for kept in found
+            measure(np.concatenate(kept), labels, source.class_names)
+            for kept in found
         ]

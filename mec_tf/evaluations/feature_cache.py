@@ -30,24 +30,27 @@ def features_of(source, encode, *, encoder, folder=None, batch_size, **crop):
             features `[n, d]`.
         encoder: Checksum of the encoder.
         folder: The cache; created where it is missing. None: no cache, and the
-            features stay in memory.
+            features stay in memory, once.
         batch_size: Images at a time.
         **crop: What `pipeline.evaluation_batches` takes: `image_size` and
             more.
 
     Returns:
         `Features`; with a cache their values are memory-mapped.
+
+    Raises:
+        ValueError: If none or too few of the images can be read.
     """
     batches = pipeline.evaluation_batches(source, batch_size=batch_size, **crop)
+    batches = _with_bar(batches, source)
+    of = {"size": source.size, "name": source.description}
     if folder is None:
-        return extract(encode, batches)
+        return extract(encode, batches, **of)
     key = checksum(_VERSION, encoder, source.identify(), sorted(crop.items()))
     entry = Path(folder) / key[:32]
     if not entry.exists():
         with replaced_folder(entry) as partial:
-            extracted = extract(
-                encode, batches, path=partial / _VALUES, size=source.size
-            )
+            extracted = extract(encode, batches, path=partial / _VALUES, **of)
             np.save(partial / _INDEX, extracted.index)
     index = np.load(entry / _INDEX)
     values = np.load(entry / _VALUES, mmap_mode="r")[: len(index)]

@@ -22,7 +22,7 @@ class Features(NamedTuple):
     index: np.ndarray | None = None
 
 
-def extract(encoder, batches, *, path=None, size=None):
+def extract(encoder, batches, *, path=None, size=None, name="the set"):
     """Runs an encoder over batches of images.
 
     Args:
@@ -33,35 +33,60 @@ def extract(encoder, batches, *, path=None, size=None):
             (`data.pipeline.evaluation_batches`).
         path: A `.npy` file that the values go to, so that memory holds one
             batch at a time; None: they stay in memory.
-        size: Images at most; needed with `path`. Rows of images that could not
-            be read stay 0 at the file's end.
+        size: Images at most; needed with `path`, whose rows of images that
+            could not be read stay 0 at the end. In memory the values then
+            exist once; without it they are collected first and joined, which
+            takes twice the memory.
+        name: Of the set, for the error.
 
     Returns:
         `Features`, in the order of the batches.
+
+    Raises:
+        ValueError: If there is no image that could be read.
     """
-    values, labels, index = [], [], []
-    rows = 0
+    collected, labels, index = [], [], []
+    values, rows = None, 0
     for batch in batches:
         images = tf.cast(batch["image"], tf.float32) / 255.0
         features = np.asarray(encoder(images), np.float32)
         labels.append(np.asarray(batch["label"]))
         index.append(np.asarray(batch.get("index", []), np.int64))
-        if path is None:
-            values.append(features)
+        if size is None:
+            collected.append(features)
             continue
-        if not rows:
-            shape = (size, features.shape[1])
-            stored = np.lib.format.open_memmap(
-                path, mode="w+", dtype=np.float32, shape=shape
-            )
-        stored[rows : rows + len(features)] = features
+        if values is None:
+            values = _room((size, features.shape[1]), path)
+        values[rows : rows + len(features)] = features
         rows += len(features)
+    require_some(labels, name)
     if path is not None:
-        stored.flush()
+        values.flush()
     return Features(
-        np.concatenate(values) if path is None else stored[:rows],
+        np.concatenate(collected) if size is None else values[:rows],
         np.concatenate(labels),
         np.concatenate(index),
+    )
+
+
+def require_some(batches, name):
+    """Makes sure that there is something to score.
+
+    Raises:
+        ValueError: If no batch came of a set of this name.
+    """
+    if not batches:
+        raise ValueError(
+            f"no image of {name} could be read; expected at least one: mend"
+            " the files, each of which is named above, or name other images"
+        )
+
+
+def _room(shape, path):
+    if path is None:
+        return np.empty(shape, np.float32)
+    return np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.float32, shape=shape
     )
 
 

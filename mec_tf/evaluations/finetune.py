@@ -36,7 +36,8 @@ def run(
         watch: See `Recipe.train`.
 
     Returns:
-        Dict: the scores of `metrics`, and `labelled_images`.
+        Dict: the scores of `metrics`, `labelled_images`, and what came of the
+        recipe: `batch_size`, `steps` and `peak_lr` (the encoder's).
     """
     if head_lr is None:
         head_lr = base_lr
@@ -50,10 +51,7 @@ def run(
             )
             for variables, rate in (
                 (encoder.trainable_variables, base_lr),
-                (
-                    head.trainable_variables,
-                    base_lr if head_lr is None else head_lr,
-                ),
+                (head.trainable_variables, head_lr),
             )
         ]
         model = Classifier(
@@ -63,6 +61,17 @@ def run(
             statistics=encoder.non_trainable_variables,
             multi_label=train.multi_label,
         )
-    recipe.train(model, train, passes=passes, keep=keep, watch=watch)
-    (scores,) = model.score(recipe.batches(test), train.class_names)
-    return {**scores, "labelled_images": train.size}
+    recipe.train(
+        model,
+        train,
+        passes=passes,
+        base_lrs=sorted({base_lr, head_lr}),
+        keep=keep,
+        watch=watch,
+    )
+    (scores,) = recipe.score(model, test)
+    return {
+        **scores,
+        "labelled_images": train.size,
+        **recipe.facts(passes, base_lr),
+    }

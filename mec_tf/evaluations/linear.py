@@ -6,6 +6,7 @@ tried in one pass: each has a head of its own, and only the encoder's work,
 which is nearly all there is, is shared.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.evaluations.classifier import Classifier
@@ -39,61 +40,104 @@ def run(
         feature_norm: Whether features are standardised by a batch norm without
             affine (epsilon 1e-6), as in the authors' code.
         metric: The score that chooses the head, of `metrics.METRICS`.
-        validation: Labelled `Source` that chooses; None: the test images do,
-            as the literature on ImageNet has it.
+        validation: Boolean `[n]` of the training images: where the head is
+            chosen; a head of its rate then learns from all of them. None: the
+            test images choose, as often in the literature on ImageNet.
         strategy: `tf.distribute.Strategy`.
         keep: Folder of checkpoints, or None.
         watch: See `Recipe.train`.
 
     Returns:
-        Dict: the scores of `metrics` of the best head, its `base_lr`, and
-        `sweep`, a dict from each base rate to the score that chose.
+        Dict: the scores of `metrics` of the best head, its `base_lr`;
+        `chosen_on`, "test" or "validation"; `sweep`, a dict from each base rate
+        to the score that chose; and what came of the recipe: `batch_size`,
+        `steps` and `peak_lr`.
     """
-    passes = recipe.passes(train, strategy)
     size = recipe.image_size
     feature_dim = encode(tf.zeros([1, size, size, 3])).shape[-1]
-    with strategy.scope():
-        norm = None
-        if feature_norm:
-            norm = BatchNormalization(epsilon=1e-6, center=False, scale=False)
-            norm.build((None, feature_dim))
-        heads = [
-            recipe.head(feature_dim, len(train.class_names)) for _ in head_lrs
-        ]
-        groups = [
-            (
-                recipe.optimizer(
-                    LARS,
-                    head.trainable_variables,
-                    base_lr=base_lr,
-                    passes=passes,
-                ),
-                head.trainable_variables,
+
+    def trained(source, base_lrs, folder):
+        """The heads after training, and the run in numbers."""
+        passes = recipe.passes(source, strategy)
+        with strategy.scope():
+            model = _classifier(
+                encode,
+                source,
+                feature_dim,
+                recipe=recipe,
+                passes=passes,
+                base_lrs=base_lrs,
+                feature_norm=feature_norm,
             )
-            for head, base_lr in zip(heads, head_lrs, strict=True)
-        ]
-
-        def represent(images, training):
-            features = tf.stop_gradient(encode(images))
-            return norm(features, training=training) if norm else features
-
-        model = Classifier(
-            represent,
-            heads,
-            groups,
-            statistics=norm.variables if norm else (),
-            multi_label=train.multi_label,
+        recipe.train(
+            model,
+            source,
+            passes=passes,
+            base_lrs=base_lrs,
+            keep=folder,
+            watch=watch,
         )
-    recipe.train(model, train, passes=passes, keep=keep, watch=watch)
-    names = train.class_names
-    scores = model.score(recipe.batches(test), names)
-    judged = scores
-    if validation is not None:
-        judged = model.score(recipe.batches(validation), names)
+        return model, passes
+
+    if validation is None:
+        model, passes = trained(train, head_lrs, keep)
+        judged = scores = recipe.score(model, test)
+    else:
+        kept, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
+        model, _ = trained(
+            train.part(kept, "all but the validation part"),
+            head_lrs,
+            keep and keep / "search",
+        )
+        judged = recipe.score(
+            model, train.part(held_out, "the validation part")
+        )
     sweep = {
         base_lr: one[metric]
         for base_lr, one in zip(head_lrs, judged, strict=True)
     }
     best = max(sweep, key=sweep.get)
-    chosen = scores[head_lrs.index(best)]
-    return {**chosen, "base_lr": best, "sweep": sweep}
+    if validation is None:
+        chosen = scores[head_lrs.index(best)]
+    else:
+        model, passes = trained(train, [best], keep and keep / "final")
+        (chosen,) = recipe.score(model, test)
+    return {
+        **chosen,
+        "base_lr": best,
+        "chosen_on": "test" if validation is None else "validation",
+        "sweep": sweep,
+        **recipe.facts(passes, best),
+    }
+
+
+def _classifier(
+    encode, train, feature_dim, *, recipe, passes, base_lrs, feature_norm
+):
+    """A `Classifier` with a head and a LARS for each base rate."""
+    norm = None
+    if feature_norm:
+        norm = BatchNormalization(epsilon=1e-6, center=False, scale=False)
+        norm.build((None, feature_dim))
+    heads = [recipe.head(feature_dim, len(train.class_names)) for _ in base_lrs]
+    groups = [
+        (
+            recipe.optimizer(
+                LARS, head.trainable_variables, base_lr=base_lr, passes=passes
+            ),
+            head.trainable_variables,
+        )
+        for head, base_lr in zip(heads, base_lrs, strict=True)
+    ]
+
+    def represent(images, training):
+        features = tf.stop_gradient(encode(images))
+        return norm(features, training=training) if norm else features
+
+    return Classifier(
+        represent,
+        heads,
+        groups,
+        statistics=norm.variables if norm else (),
+        multi_label=train.multi_label,
+    )

@@ -24,6 +24,7 @@ class Recipe:
     Attributes:
         batch_size: Images per step; a set that is smaller is one batch.
         epochs: Passes over the images.
+        steps: Steps in all; 0: as `epochs` say.
         weight_decay: Coupled (L2).
         image_size: Side of crops, pixels.
         crop_area: Least and greatest area of the training crop, share.
@@ -37,6 +38,7 @@ class Recipe:
     batch_size: int
     epochs: int
     image_size: int
+    steps: int = 0
     weight_decay: float = 0.0
     crop_area: tuple[float, float] = (0.08, 1.0)
     flip: float = 0.5
@@ -51,6 +53,7 @@ class Recipe:
             source.size,
             batch_size=self.batch_size,
             epochs=self.epochs,
+            steps=self.steps,
             replicas=strategy.num_replicas_in_sync,
         )
 
@@ -68,13 +71,18 @@ class Recipe:
 
     def optimizer(self, kind, variables, *, base_lr, passes):
         """An optimizer, built; its rate falls from its peak by a cosine."""
-        peak = base_lr * passes.m / 256
         rate = WarmupCosine(
-            peak, warmup_steps=0, total_steps=passes.total_steps
+            passes.peak_lr(base_lr),
+            warmup_steps=0,
+            total_steps=passes.total_steps,
         )
         optimizer = kind(rate, momentum=0.9, weight_decay=self.weight_decay)
         optimizer.build(variables)
         return optimizer
+
+    def score(self, model, source):
+        """The scores of each of a `Classifier`'s heads."""
+        return model.score(source, self.batches(source))
 
     def batches(self, source):
         """Batches to score on."""
@@ -87,17 +95,27 @@ class Recipe:
             resize=self.resize,
         )
 
-    def train(self, model, source, *, passes, keep=None, watch):
+    def facts(self, passes, base_lr):
+        """What a result says of its training, a dict."""
+        return {
+            "batch_size": passes.m,
+            "steps": passes.total_steps,
+            "peak_lr": passes.peak_lr(base_lr),
+        }
+
+    def train(self, model, source, *, passes, base_lrs, keep=None, watch):
         """Trains a `Classifier`, from its last checkpoint on.
 
         Args:
             model: `classifier.Classifier`.
             source: Labelled `data.sources.Source`.
             passes: `plan.Passes`.
+            base_lrs: Base rates of the groups, for `watch`.
             keep: Folder of checkpoints, or None: nothing is kept.
-            watch: Function of (model, passes, checkpoints, first_step) that
-                returns Keras callbacks; `checkpoints` is None where nothing is
-                kept, and the step is where training goes on from.
+            watch: Function of (model, passes, base_lrs, checkpoints,
+                first_step) that returns Keras callbacks; `checkpoints` is None
+                where nothing is kept, and the step is where training goes on
+                from.
         """
         checkpoints, first_step = None, 0
         if keep is not None:
@@ -116,7 +134,7 @@ class Recipe:
         view = View(
             size=self.image_size, crop_area=self.crop_area, flip=self.flip
         )
-        callbacks = watch(model, passes, checkpoints, first_step)
+        callbacks = watch(model, passes, base_lrs, checkpoints, first_step)
         policy = Policy(
             views=(view,),
             mean=(0.0,) * 3,

@@ -24,10 +24,10 @@ def open_encoder(name):
     """Opens an encoder for inference.
 
     Args:
-        name: Folder of an export; a `.keras` file; a workdir, whose newest
-            checkpoint counts; `random:BACKBONE`, the weights that training
-            starts from (Keras' global seed decides); or `pixels`, the image
-            itself.
+        name: Folder of an export, of the format `saved_model` or `keras`; a
+            `.keras` file; a workdir, whose newest checkpoint counts;
+            `random:BACKBONE`, the weights that training starts from (Keras'
+            global seed decides); or `pixels`, the image itself.
 
     Returns:
         (encode, card): a function of float32 RGB `[n, h, w, 3]` in [0, 1] that
@@ -40,7 +40,7 @@ def open_encoder(name):
     if name == PIXELS:
         return pixels, {"checksum": PIXELS}
     folder = Path(name)
-    if folder.is_dir() and not (folder / FLAGS_FILE).exists():
+    if _is_saved_model(folder):
         encode, card = saved_model.load(folder)
         return encode, card | {"checksum": _of_files(folder)}
     encoder, card = open_model(name)
@@ -108,6 +108,12 @@ def trained_at(name):
     return _card(folder)["image_size"]
 
 
+def _is_saved_model(folder):
+    return (folder / saved_model.GRAPH_FILE).exists() and not (
+        folder / FLAGS_FILE
+    ).exists()
+
+
 def _card(folder):
     if not (folder / CARD).exists():
         saved_model.load(folder)  # says what an export is
@@ -119,7 +125,10 @@ def _from_keras_file(path):
         raise ValueError(
             f"{path} is missing; export the encoder anew, or name another one"
         )
-    return keras.saving.load_model(path, compile=False)
+    encoder = keras.saving.load_model(path, compile=False)
+    if isinstance(encoder.output, dict):  # exported with more outputs
+        encoder = keras.Model(encoder.input, encoder.output["features"])
+    return encoder
 
 
 def _from_workdir(folder):
@@ -134,8 +143,14 @@ def _from_workdir(folder):
 
 
 def _of_files(folder):
-    files = [folder / "saved_model.pb", *sorted(folder.glob("variables/*"))]
-    return checksum(*((file.name, sha256(file)) for file in files))
+    files = [
+        folder / saved_model.GRAPH_FILE,
+        *sorted(folder.glob("variables/*")),
+        folder / saved_model.KERAS_FILE,
+    ]
+    return checksum(
+        *((file.name, sha256(file)) for file in files if file.exists())
+    )
 
 
 def _of_weights(backbone, encoder):

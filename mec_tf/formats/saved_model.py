@@ -11,6 +11,7 @@ from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
 from mec_tf.models.encoder import with_more_outputs
 
+GRAPH_FILE = "saved_model.pb"
 KERAS_FILE = "encoder.keras"
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 FILES = tf.TensorSpec([None], tf.string, name="images")

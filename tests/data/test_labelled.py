@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,11 +38,31 @@ def test_a_part_s_images_labels_and_names_go_together(splits):
 
 
 def test_hold_out_and_rest_are_all(splits):
-    kept, held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
-    both = np.concatenate([kept, held_out])
-    assert np.array_equal(np.sort(both), np.arange(51))
-    held = splits.bank.part(held_out, "held out")
-    assert list(np.bincount(held.labels)) == [8, 2, 1]
+    held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
+    held = splits.bank.part(np.flatnonzero(held_out), "held out")
+    # The last class's one image stays.
+    assert list(np.bincount(held.labels, minlength=3)) == [8, 2, 0]
+    most = labelled.hold_out(splits.bank, 0.99, seed=0)
+    kept = splits.bank.part(np.flatnonzero(~most), "kept")
+    assert list(np.bincount(kept.labels)) == [1, 1, 1]
+
+
+def test_nothing_to_hold_out_is_refused(splits):
+    one_each = labelled.fraction(splits.bank, 0.001, seed=0)
+    assert list(np.bincount(one_each.labels)) == [1, 1, 1]
+    with pytest.raises(ValueError, match="fraction=0.2.*at least 2 images"):
+        labelled.hold_out(one_each, 0.2, seed=0)
+
+
+def test_of_sets_of_classes_a_share_of_all_is_drawn(splits):
+    sets = dataclasses.replace(
+        splits.bank,
+        multi_label=True,
+        read_labels=lambda: np.ones([51, 3], np.int64),
+    )
+    few = labelled.fraction(sets, 0.1, seed=0)
+    assert few.labels.shape == (5, 3)
+    assert few.description.startswith("10 % of the images of")
 
 
 def test_a_list_keeps_its_order(splits, tmp_path):

@@ -2,13 +2,15 @@
 
 import os
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mec_tf.data import sources
+from mec_tf.data import bad_images, pipeline, sources
 from mec_tf.evaluations import feature_cache
+from mec_tf.evaluations.classifier import Classifier
 
 CROP = {"image_size": 8, "crop_fraction": None, "interpolation": "bicubic"}
 
@@ -35,8 +37,16 @@ class Encoder:
         return self.factor * tf.reduce_mean(images, axis=[1, 2])
 
 
-def look(folder, encoder, checksum="a", cache=True, **changes):
+def images_of(folder):
+    """The images of class b."""
     source = sources.load("folder", data_dir=str(folder / "images")).pretrain
+    return source.part(np.flatnonzero(source.labels), "class b")
+
+
+def look(folder, encoder, checksum="a", cache=True, source=None, **changes):
+    if source is None:
+        directory = str(folder / "images")
+        source = sources.load("folder", data_dir=directory).pretrain
     return feature_cache.features_of(
         source,
         encoder,
@@ -106,12 +116,56 @@ def test_an_unfinished_entry_is_none(folder):
     assert asked.calls == 3
 
 
-def test_images_that_cannot_be_read_leave_no_row(folder):
-    path = folder / "images/a/1.png"
+def spoil(path):
     content = path.read_bytes()
     path.write_bytes(content[:40] + bytes(len(content) - 40))
+
+
+def test_images_that_cannot_be_read_leave_no_row(folder):
+    spoil(folder / "images/a/1.png")
     for _ in range(2):
         found = look(folder, Encoder())
         assert list(found.index) == [0, 2, 3, 4, 5, 6, 7]
         assert found.values.shape == (7, 3)
         assert list(found.labels) == [0, 0, 0, 1, 1, 1, 1]
+
+
+def classifier():
+    head = keras.layers.Dense(2)
+    head.build((None, 3))
+    optimizer = keras.optimizers.SGD()
+    return Classifier(
+        lambda images, training: Encoder()(images),
+        [head],
+        [(optimizer, head.trainable_variables)],
+    )
+
+
+LOOKS = {
+    "in memory": lambda folder, source: look(
+        folder, Encoder(), cache=False, source=source
+    ),
+    "cached": lambda folder, source: look(folder, Encoder(), source=source),
+    "classified": lambda folder, source: classifier().score(
+        source, pipeline.evaluation_batches(source, batch_size=50, **CROP)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LOOKS)
+def test_a_set_without_readable_images_is_named(folder, way):
+    for path in (folder / "images/b").iterdir():
+        spoil(path)
+    with pytest.raises(ValueError, match="no image of class b of .* be read"):
+        LOOKS[way](folder, images_of(folder))
+
+
+@pytest.mark.parametrize("way", LOOKS)
+def test_too_many_bad_images_are_told_in_one_line(folder, way):
+    for k in range(140):
+        path = folder / f"images/b/more{k:03}.png"
+        Image.new("RGB", (8, 8), (k, 0, 0)).save(path)
+        if k < 30:
+            spoil(path)
+    with pytest.raises(bad_images.TooManyBadImages, match="more than 10%"):
+        LOOKS[way](folder, images_of(folder))

@@ -80,15 +80,16 @@ def test_it_is_the_optimum_and_the_penalty_is_the_validation_s_best():
 
 
 def test_coefficients_are_the_optimum_s():
+    """With the settings and on the scale that `run` fits with."""
     bank = clusters(400, 1)
-    for penalty in (1e-2, 1e-4):
-        classifier = logistic.Classifier(
-            bank.labels, NAMES, max_iter=5000, tol=1e-8
-        )
-        # On this scale one can ask for 1e-4 of coefficients of 1 to 10.
-        values = bank.values.astype(np.float64) / 0.02
-        classifier.fit(values - 7, bank.labels, penalty)
-        w, _ = optimum(Features(values - 7, bank.labels), penalty)
+    values = bank.values.astype(np.float64)
+    values -= values.mean(axis=0)
+    values /= values.std()
+    for penalty in (1e3, 1e-2, 1e-4):
+        classifier = logistic.Classifier(bank.labels, NAMES, **logistic._FINAL)
+        classifier.fit(values, bank.labels, penalty)
+        assert classifier.converged
+        w, _ = optimum(Features(values, bank.labels), penalty)
         (part,) = classifier.parts
         # Adding one vector to all classes' weights changes nothing but |W|,
         # whose least is where they sum to 0.

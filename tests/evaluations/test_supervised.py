@@ -47,7 +47,7 @@ def recipe(**changes):
     return Recipe(**(settings | changes))
 
 
-def watch(model, passes, checkpoints, first_step, seen=None):
+def watch(model, passes, base_lrs, checkpoints, first_step, seen=None):
     if seen is not None:
         seen["model"] = model
     return []
@@ -100,23 +100,98 @@ def test_a_linear_head_reaches_scikit_learn_s_optimum(digits, monkeypatch):
 
 
 def test_the_validation_part_chooses(digits):
-    train, test = digits
-    kept, held_out = labelled.hold_out(train, 0.2, seed=0)
+    train, test = (source.part(range(300), "300") for source in digits)
+    validation = labelled.hold_out(train, 0.2, seed=0)
+    options = {
+        "recipe": recipe(batch_size=100, epochs=10),
+        "feature_norm": True,
+        "strategy": ONE,
+        "watch": watch,
+    }
     found = linear.run(
         blocks,
-        train.part(kept, "80 %"),
+        train,
         test,
-        recipe=recipe(epochs=20),
         # The first cannot move, the last is blown up.
-        head_lrs=[1e-12, 1.0, 1e30],
-        validation=train.part(held_out, "20 %"),
-        feature_norm=True,
-        strategy=ONE,
-        watch=watch,
+        head_lrs=[1e-12, 10.0, 1e30],
+        validation=validation,
+        **options,
     )
-    assert found["base_lr"] == 1.0
-    assert found["sweep"][1e30] < 0.2 < found["sweep"][1.0]
-    assert found["top1"] not in found["sweep"].values()
+    assert found["chosen_on"] == "validation"
+    assert found["base_lr"] == 10.0
+    assert found["sweep"][1e30] < 0.2 < found["sweep"][10.0]
+    # The head that is scored learnt from all images at the rate chosen.
+    alone = linear.run(blocks, train, test, head_lrs=[10.0], **options)
+    assert alone["chosen_on"] == "test"
+    assert found["per_class"] == alone["per_class"]
+    assert found["steps"] == alone["steps"] == 10 * 3
+    assert found["peak_lr"] == 10 * 100 / 256
+
+
+@pytest.fixture(scope="module")
+def short_runs(digits):
+    """(result, line told, weights learned) of three probes of 80 images."""
+    few = [source.part(range(80), "80") for source in digits]
+
+    def run(**changes):
+        seen = {}
+
+        def look(model, passes, base_lrs, *_):
+            seen.update(model=model, told=passes.told(base_lrs))
+            return []
+
+        found = linear.run(
+            blocks,
+            *few,
+            recipe=recipe(batch_size=1024, crop_area=(0.3, 1.0), **changes),
+            head_lrs=[0.1],
+            strategy=ONE,
+            watch=look,
+        )
+        return found, seen["told"], seen["model"].heads[0].get_weights()[0]
+
+    return run(epochs=3), run(steps=3), run(steps=5, seed=1)
+
+
+def test_a_batch_beyond_the_set_is_told(short_runs):
+    for (found, told, _), steps in zip(short_runs, (3, 3, 5), strict=True):
+        assert found["batch_size"] == 80
+        assert found["steps"] == steps
+        assert found["peak_lr"] == pytest.approx(0.1 * 80 / 256)
+        assert told == (
+            f"80 images per step (cut from 1,024), {steps} steps,"
+            " peak rate 0.0312"
+        )
+
+
+def test_a_seed_decides_what_a_head_learns(short_runs):
+    (*_, first), (*_, same), (*_, other) = short_runs
+    assert np.array_equal(first, same)
+    assert not np.allclose(first, other)
+
+
+def test_the_loss_is_no_number_once_all_heads_diverged(digits):
+    """One diverged head is passed over, `monitors.Divergence` sees all."""
+    few = [source.part(range(64), "64") for source in digits]
+
+    class Listener(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.loss = logs["loss"]
+
+    def last_loss(head_lrs):
+        listener = Listener()
+        linear.run(
+            blocks,
+            *few,
+            recipe=recipe(batch_size=32, epochs=3),
+            head_lrs=head_lrs,
+            strategy=ONE,
+            watch=lambda *_: [listener],
+        )
+        return listener.loss
+
+    assert 0 < last_loss([1e37, 1.0]) < 3
+    assert not np.isfinite(last_loss([1e37, 1e38]))
 
 
 def tiny_encoder(seed=0):
@@ -140,24 +215,42 @@ class Leaves(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def interrupted_and_not(run, folder, step):
-    """What both runs return, and all that they learned."""
+class Ends(keras.callbacks.Callback):
+    """Saves at the end, as `monitors.saver.Saver` does."""
+
+    def __init__(self, checkpoints, passes):
+        super().__init__()
+        self.checkpoints, self.step = checkpoints, passes.total_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.steps_taken == self.step:
+            self.checkpoints.save(self.step)
+
+
+def interrupted_and_not(run, folder, step, leave_with=99):
+    """What both runs return, and all that they learned.
+
+    The interrupted one leaves in a training of fewer rates than `leave_with`.
+    """
     results, learned = [], []
 
-    def keep_model(model, passes, checkpoints, first_step):
+    def keep_model(model, passes, base_lrs, checkpoints, first_step):
         learned.append(model)
-        return []
+        return [Ends(checkpoints, passes)] if checkpoints else []
 
-    def leave(model, passes, checkpoints, first_step):
+    def leave(model, passes, base_lrs, checkpoints, first_step):
         assert first_step == 0
-        return [Leaves(checkpoints, step)]
+        if len(base_lrs) < leave_with:
+            return [Leaves(checkpoints, step)]
+        return [Ends(checkpoints, passes)]
 
     results.append(run(keep=None, watch=keep_model))
+    whole = learned[-1]
     with pytest.raises(KeyboardInterrupt):
         run(keep=folder, watch=leave)
     results.append(run(keep=folder, watch=keep_model))
     assert results[0] == results[1]
-    for one, other in zip(learned[0].groups, learned[1].groups, strict=True):
+    for one, other in zip(whole.groups, learned[-1].groups, strict=True):
         for group in zip(one[1], other[1], strict=True):
             assert np.array_equal(*map(keras.ops.convert_to_numpy, group))
         states = zip(one[0].variables, other[0].variables, strict=True)
@@ -178,6 +271,34 @@ def test_an_interrupted_linear_probe_ends_the_same(digits, tmp_path):
         )
 
     interrupted_and_not(run, tmp_path / "linear", step=7)  # inside an epoch
+
+
+def test_an_interruption_after_the_choice_does_not_choose_again(
+    digits, tmp_path
+):
+    few, test = (source.part(range(200), "200") for source in digits)
+    trained = []
+
+    def run(*, watch, **options):
+        def listen(model, passes, base_lrs, checkpoints, first_step):
+            trained.append((len(base_lrs), first_step))
+            return watch(model, passes, base_lrs, checkpoints, first_step)
+
+        return linear.run(
+            blocks,
+            few,
+            test,
+            recipe=recipe(batch_size=50, epochs=2),
+            head_lrs=[0.3, 3.0],
+            validation=labelled.hold_out(few, 0.2, seed=0),
+            strategy=ONE,
+            watch=listen,
+            **options,
+        )
+
+    interrupted_and_not(run, tmp_path / "final", step=3, leave_with=2)
+    # Undisturbed; interrupted; and on from there.
+    assert trained == [(2, 0), (1, 0), (2, 0), (1, 0), (2, 6), (1, 3)]
 
 
 def test_an_interrupted_fine_tuning_ends_the_same(digits, tmp_path):
