@@ -16,6 +16,19 @@ def is_jpeg(encoded):
     return tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
 
 
+def ends_as_jpeg(encoded):
+    """Returns a scalar bool: whether the bytes end in a JPEG's end marker.
+
+    A file that was cut off does not. Neither does a whole one with something
+    behind it, which is legal.
+
+    Args:
+      encoded: scalar string, the file's bytes.
+    """
+    begin = tf.maximum(tf.strings.length(encoded) - 2, 0)
+    return tf.strings.substr(encoded, begin, 2) == b"\xff\xd9"
+
+
 def decode(encoded):
     """Decodes JPEG, PNG, BMP, WebP or a GIF's first frame.
 
@@ -50,6 +63,9 @@ def jpeg_shape(encoded):
 
 def decode_jpeg_window(encoded, window):
     """Decodes a part of a JPEG, which costs about as much as the part.
+
+    What lies below the part is not looked at: whether the file is whole, see
+    `ends_as_jpeg`.
 
     Args:
       encoded: scalar string, the file's bytes.

@@ -1,5 +1,6 @@
 """Bad images are replaced, named once, and end the run when they are many."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -148,6 +149,30 @@ def test_evaluation_leaves_bad_images_out(evil_folder):
     labels = np.concatenate([batch["label"] for batch in batches])
     np.testing.assert_array_equal(labels, source.labels[index])
     assert all(batch["image"].shape[1:] == (16, 16, 3) for batch in batches)
+
+
+def test_a_cut_off_jpeg_is_bad_wherever_the_crops_fall(
+    image_folder, photograph, encoded
+):
+    whole = encoded(photograph(0, 300, 400), quality=95)
+    where = image_folder(
+        {
+            "cut off.jpg": whole[: len(whole) * 97 // 100],
+            "good.jpg": whole,
+            "good with more behind it.jpg": whole + b"\0\0 and more",
+        }
+    )
+    # Small crops: a window seldom reaches the file's end.
+    views = policy.preset("byol", image_size=16, crop_area=(0.08, 0.1))
+    source = sources.load("folder", data_dir=where).pretrain
+    for epoch in range(10):
+        bad = source.bad.part(np.arange(3))
+        fresh = dataclasses.replace(source, bad=bad)
+        (batch,) = pipeline.training_batches(
+            fresh, views, batch_size=3, seed=0, first_step=epoch
+        ).take(1)
+        assert list(bad.reasons) == [0]
+        assert len(batch["index"]) == 3
 
 
 def test_too_many_bad_images_end_the_iteration(
