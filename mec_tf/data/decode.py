@@ -30,7 +30,7 @@ def ends_as_jpeg(encoded):
 
 
 def decode(encoded):
-    """Decodes JPEG, PNG, BMP, WebP or a GIF's first frame.
+    """Decodes JPEG, PNG, BMP, a still WebP or a GIF's first frame.
 
     Greyscale is repeated over the channels, CMYK converted, 16-bit PNG cut to
     its upper 8 bits, transparency dropped and what lies under it kept (as by
@@ -46,14 +46,39 @@ def decode(encoded):
       tf.errors.InvalidArgumentError: where the bytes are no such image, or a
         part of one.
     """
+
+    def decode_other():
+        # Of a WebP with transparency three channels are refused, and of other
+        # kinds as many as there are would not always be three.
+        return tf.cond(
+            _is_still_webp(encoded),
+            lambda: tf.io.decode_image(encoded, expand_animations=False),
+            lambda: tf.io.decode_image(
+                encoded, channels=3, expand_animations=False
+            ),
+        )[..., :3]
+
     image = tf.cond(
         is_jpeg(encoded),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_TRANSFORM),
-        lambda: tf.io.decode_image(
-            encoded, channels=3, expand_animations=False
-        ),
+        decode_other,
     )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _is_still_webp(encoded):
+    # TensorFlow writes an animation's frames beyond the memory that it takes
+    # for them, unless it is asked for three channels, which it refuses.
+    head = tf.strings.join([tf.strings.substr(encoded, 0, 21), b"\0" * 21])
+    flags = tf.io.decode_raw(tf.strings.substr(head, 20, 1), tf.uint8)[0]
+    is_animated = (tf.strings.substr(head, 12, 4) == b"VP8X") & (
+        tf.bitwise.bitwise_and(flags, tf.constant(2, tf.uint8)) > 0
+    )
+    return (
+        (tf.strings.substr(head, 0, 4) == b"RIFF")
+        & (tf.strings.substr(head, 8, 4) == b"WEBP")
+        & ~is_animated
+    )
 
 
 def jpeg_shape(encoded):

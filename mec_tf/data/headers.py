@@ -46,6 +46,10 @@ def objection(header):
     found = kind(header)
     if found == "BMP":
         return _bmp_objection(header)
+    # TensorFlow's decoder writes beyond its memory (`decode.py`).
+    is_extended = found == "WebP" and header[12:16] == b"VP8X"
+    if is_extended and _number("B", header, 20) & 2:
+        return "an animated WebP is not read; convert it to GIF or PNG"
     if found is not None:
         return None
     foreign = [name for mark, name in _FOREIGN if header.startswith(mark)]

@@ -16,7 +16,7 @@ import sklearn.datasets
 import tensorflow as tf
 from absl import logging
 
-from mec_tf.data import folder, tfds_records
+from mec_tf.data import folder, headers, tfds_records
 from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
 from mec_tf.data.decode import decode
 
@@ -290,10 +290,13 @@ def _printable(path):
 
 
 def _why_unreadable(read, index):
+    header = b""
     try:
-        decode(read(tf.constant(index, tf.int64)))
+        data = read(tf.constant(index, tf.int64))
+        header = data.numpy()[: headers.LENGTH]
+        decode(data)
     except tf.errors.InvalidArgumentError:
-        return "the image is damaged or cut off"
+        return headers.objection(header) or "the image is damaged or cut off"
     except tf.errors.OpError as error:
         return error.message
     return "it could be read only at the second try"
