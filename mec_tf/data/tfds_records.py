@@ -198,7 +198,8 @@ def find_records(builder, split):
 
     Raises:
       ValueError: for an unknown split, a set without images, a set that was
-        prepared in another file format than TFRecord.
+        prepared in another file format than TFRecord, a shard that was cut
+        off.
     """
     info = builder.info
     if info.file_format != tfds.core.FileFormat.TFRECORD:
@@ -242,9 +243,16 @@ def _scan(instruction):
     with open(instruction.filename, "rb", buffering=0) as file:
         while at < end:
             file.seek(at)
-            (length,) = struct.unpack("<Q", file.read(8))
+            # A length that is cut off itself reads as too long a one.
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
             places.append((at + _BEFORE, length))
             at += _BEFORE + length + _AFTER
+    if at > end:
+        raise ValueError(
+            f"{instruction.filename} is cut off: it has {end:,} bytes, and its "
+            "last record would end behind them. Expected a whole shard: "
+            "prepare the data set again."
+        )
     places = np.array(places, np.int64).reshape(-1, 2)[instruction.skip :]
     return places if instruction.take < 0 else places[: instruction.take]
 
