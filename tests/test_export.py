@@ -232,6 +232,19 @@ def test_a_folder_that_cannot_be_put_in_place_brings_the_former_back(
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
+def test_what_a_killed_process_moved_aside_comes_back(tmp_path):
+    (tmp_path / ".export.former").mkdir()
+    (tmp_path / ".export.former/a").write_text("former")
+    with (
+        pytest.raises(OSError, match="Input/output"),
+        replaced_folder(tmp_path / "export"),
+    ):
+        assert (tmp_path / "export/a").read_text() == "former"
+        raise OSError(5, "Input/output error")
+    assert (tmp_path / "export/a").read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
 def test_without_torch_one_line_says_what_to_install(
     handed_on, run_main, tmp_path
 ):
