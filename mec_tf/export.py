@@ -66,7 +66,7 @@ def default_name():
 
 def refuse_what_stands_in_the_way(folder):
     """Makes sure that the folder is free, or an export to be replaced."""
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / CARD).is_file():
         raise ValueError(
