@@ -218,7 +218,12 @@ def _look(path):
     """Reads a file's head: (what speaks against it or None, orientation)."""
     try:
         with open(path, "rb", buffering=0) as file:
-            header = file.read(headers.LENGTH)
+            header = more = file.read(headers.LENGTH)
+            while (
+                more and (missing := headers.wanted(header) - len(header)) > 0
+            ):
+                more = file.read(missing)
+                header += more
     except OSError as error:
         return error.strerror or str(error), 1
     return headers.objection(header), headers.orientation(header)
