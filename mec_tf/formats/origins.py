@@ -105,8 +105,8 @@ def from_export(folder):
     """
     try:
         card = read_card(folder)
-        encoder = keras.models.load_model(folder / KERAS_FILE)
         about = {name: card[name] for name in _about_untrained("")}
+        encoder = keras.models.load_model(folder / KERAS_FILE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
