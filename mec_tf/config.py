@@ -89,6 +89,9 @@ STRENGTHS = {
 }
 
 
+RANGES = ("crop_area", "crop_ratio", "blur_sigma")
+
+
 class _PresetOrBare(flags.EnumFlag):
     """`--views=PRESET`, or a bare `--views` that leaves the preset as it is."""
 
@@ -126,8 +129,17 @@ def views(presets, *, bare=False):
     flags.DEFINE_integer(
         "local_size", 96, "Side of the small views, pixels.", lower_bound=1
     )
+    flags.DEFINE_enum(
+        "crop_interpolation",
+        None,
+        ["bicubic", "bilinear"],
+        "How crops are resampled, antialiased. Default: the preset's.",
+    )
     for name, meaning in STRENGTHS.items():
         flags.DEFINE_list(name, None, f"{meaning} Default: the preset's.")
+        if name in RANGES:
+            _range(name)
+            continue
         flags.register_validator(
             name, _are_numbers, message=f"--{name} must be one or two numbers"
         )
@@ -145,7 +157,19 @@ def policy_options():
         if FLAGS[name].value is not None:
             numbers = tuple(float(text) for text in FLAGS[name].value)
             options[name] = numbers if len(numbers) == 2 else numbers[0]
+    if FLAGS.crop_interpolation:
+        options["interpolation"] = FLAGS.crop_interpolation
     return options
+
+
+def _range(name):
+    flags.register_validator(
+        name,
+        lambda texts: (
+            texts is None or (len(texts) == 2 and _are_numbers(texts))
+        ),
+        message=f"--{name} must be two numbers: least,greatest",
+    )
 
 
 def _are_numbers(texts):
@@ -490,11 +514,7 @@ def crops():
         "Least,greatest area of the crop that linear and finetune train on,"
         " share of the image's.",
     )
-    flags.register_validator(
-        "crop_area",
-        lambda texts: len(texts) == 2 and _are_numbers(texts),
-        message="--crop_area must be two numbers",
-    )
+    _range("crop_area")
     flags.DEFINE_float(
         "flip",
         0.5,
@@ -690,6 +710,12 @@ def flagfile_name(argv):
         if option in ("--flagfile", "-flagfile"):
             name = Path(value or following).stem
     return name
+
+
+def is_named(name, argv):
+    """Whether the command line itself, not a flagfile, has `--name`."""
+    options = [argument.partition("=")[0] for argument in argv[1:]]
+    return f"--{name}" in options or f"-{name}" in options
 
 
 def parse(argv):

@@ -24,11 +24,14 @@ def replaced_folder(path):
     """A fresh folder that takes the name `path` when the block succeeds.
 
     What stood at `path` is removed only once the new folder is complete and on
-    disk; if the block fails it stays as it was.
+    disk; if the block fails it stays as it was. If a process was killed between
+    the two renames, the next one to come here puts it back.
     """
     path = Path(path)
     partial, former = partial_of(path), _former_of(path)
     shutil.rmtree(partial, ignore_errors=True)
+    if former.exists() and not path.exists():
+        os.replace(former, path)
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -30,7 +30,8 @@ config.running()
 
 def main():
     """Draws the curves of the runs named, and views if asked for them."""
-    wants_views = FLAGS["views"].present
+    # A flagfile's `--views=PRESET` says which, not that they are wanted.
+    wants_views = config.is_named("views", sys.argv)
     flagfile = config.flagfile_name(sys.argv)
     runs = [Path(name) for name in (FLAGS.workdir or "").split(",") if name]
     if not (runs or wants_views):
@@ -40,9 +41,12 @@ def main():
         curves(runs, figures)
     if wants_views:
         if runs and not flagfile:
-            flagfile = runs[0].name
-            FLAGS([*sys.argv, f"--flagfile={runs[0] / workdir.FLAGS_FILE}"])
-        path = figures / "views.png" if runs else Path(f"{flagfile}_views.png")
+            # The run's flags first: the command line has the last word.
+            program, *flags = sys.argv
+            kept = f"--flagfile={runs[0] / workdir.FLAGS_FILE}"
+            config.parse([program, kept, *flags])
+        name = flagfile or FLAGS.dataset.replace("/", "_")
+        path = figures / "views.png" if runs else Path(f"{name}_views.png")
         views(path)
 
 

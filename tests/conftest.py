@@ -1,5 +1,6 @@
 """Commands run as a user runs them: in processes of their own."""
 
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from PIL import Image, ImageFilter
+from PIL import Image
+from sklearn.datasets import load_sample_images
 from tensorflow.python.framework.config import disable_op_determinism
 
 REPOSITORY = Path(__file__).parents[1]
@@ -199,16 +201,22 @@ def deterministic():
     disable_op_determinism()
 
 
+@functools.cache
+def sample_photographs():
+    """Scikit-learn's two, a temple and a flower: uint8 `[427, 640, 3]`."""
+    return load_sample_images().images
+
+
 def make_photograph(seed, height=150, width=200):
-    """Smooth patches with edges, texture and strong colours: uint8 RGB."""
+    """A part of a real photograph, made smaller where that is small: uint8."""
     generator = np.random.default_rng(seed)
-    coarse = generator.integers(0, 256, [6, 8, 3], np.uint8)
-    image = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
-    patches = generator.integers(0, 256, [9, 12, 3], np.uint8)
-    edges = Image.fromarray(patches).resize((width, height), Image.NEAREST)
-    image = Image.blend(image, edges, 0.4).filter(ImageFilter.GaussianBlur(1))
-    texture = generator.normal(0, 6, [height, width, 1])
-    return np.clip(np.asarray(image) + texture, 0, 255).astype(np.uint8)
+    photograph = sample_photographs()[seed % 2]
+    scale = max(1, 150 / height)
+    rows, columns = round(scale * height), round(scale * width)
+    top = generator.integers(0, photograph.shape[0] - rows + 1)
+    left = generator.integers(0, photograph.shape[1] - columns + 1)
+    part = photograph[top : top + rows, left : left + columns]
+    return np.asarray(Image.fromarray(part).resize((width, height)))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import mec_tf.models  # noqa: F401  registers our batch norm
 from mec_tf.files import replaced_folder
+from mec_tf.formats import origins
 
 RUN = "--workdir=runs/small"
 EXTRAS = ("--include_projector", "--intermediate")
@@ -36,6 +37,7 @@ LINES = {
 def handed_on(small_run, run_lines):
     """Folder with the run and every export of `LINES`, named as there."""
     folder, _ = small_run
+    (folder / "again").mkdir()  # Empty: it is in nobody's way.
     lines = [[*line, f"--export_dir={name}"] for name, line in LINES.items()]
     for line, ended in zip(
         lines, run_lines("export", lines, cwd=folder), strict=True
@@ -175,6 +177,13 @@ def test_an_export_converts(handed_on):
     assert card == json.loads((handed_on / "newest/encoder.json").read_text())
 
 
+@pytest.mark.parametrize("card", ["{}", "[]", '{"backbone": "resnet18"}'])
+def test_an_odd_card_is_named(tmp_path, card):
+    (tmp_path / "encoder.json").write_text(card)
+    with pytest.raises(ValueError, match="cannot be opened: it needs"):
+        origins.from_export(tmp_path)
+
+
 def test_detectron2_gets_weights_and_configuration(handed_on):
     names = {path.name for path in (handed_on / "detectron2").iterdir()}
     assert names == {"encoder.pkl", "detectron2.yaml", "encoder.json"}
@@ -228,6 +237,19 @@ def test_a_folder_that_cannot_be_put_in_place_brings_the_former_back(
         replaced_folder(tmp_path / "export") as partial,
     ):
         (partial / "a").write_text("new")
+    assert (tmp_path / "export/a").read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_what_a_killed_process_moved_aside_comes_back(tmp_path):
+    (tmp_path / ".export.former").mkdir()
+    (tmp_path / ".export.former/a").write_text("former")
+    with (
+        pytest.raises(OSError, match="Input/output"),
+        replaced_folder(tmp_path / "export"),
+    ):
+        assert (tmp_path / "export/a").read_text() == "former"
+        raise OSError(5, "Input/output error")
     assert (tmp_path / "export/a").read_text() == "former"
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 

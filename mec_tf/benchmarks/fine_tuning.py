@@ -16,9 +16,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags
 
 import mec_tf.models  # noqa: F401  registers our batch norm
+from mec_tf import command
 from mec_tf.benchmarks.fine_tuning_loop import accuracies
 from mec_tf.data import pipeline, sources
 
@@ -101,9 +102,8 @@ def in_other_python(python, *arguments):
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
-def main(_):
+def main():
     """Prints one line for each route."""
-    logging.set_verbosity(logging.WARNING)
     export = Path(_EXPORT.value).absolute()
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -129,4 +129,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -10,22 +10,23 @@ of 224 pixels.
 
 Beside images per second stands the CPU time that an image took, which other
 work on the machine hardly changes. Of a device part on a GPU it is what the
-host spends on it.
+host spends on it. The memory of this process is printed round by round:
+`--rounds` and `--batches` say for how many images it is to stay flat.
 """
 
 import concurrent.futures
 import itertools
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 
-from absl import app, flags
+from absl import flags
 
+from mec_tf import command
 from mec_tf.augment import photometric
 from mec_tf.augment.policy import preset
-from mec_tf.benchmarks import pillow_loader
+from mec_tf.benchmarks import pillow_loader, timing
 from mec_tf.data import pipeline, sources
 
 _DATA_DIR = flags.DEFINE_string(
@@ -61,8 +62,10 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
       workers: processes of the reference loader.
 
     Returns:
-      A dict of part ("reference", "host", "device", "both") -> one pair per
-      round: images per second, and CPU milliseconds per image.
+      (results, memory). A dict of part ("reference", "host", "device", "both")
+      -> one pair per round: images per second, and CPU milliseconds per image.
+      A list of one pair per round: images that the host part had made by its
+      end, and bytes of memory that this process then held.
     """
     count = batch_size * batches
     steps = iter(
@@ -83,6 +86,7 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
 
     still = next(steps)
     finish(augment(still))
+    made, memory = batch_size, []
     paths = itertools.cycle(source.file_names)
     # A fresh interpreter: TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -119,6 +123,8 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
         for round_ in range(rounds + 1):
             for part in parts:
                 settle(part)
+                if part in (host, both):
+                    made += (4 + batches) * batch_size
                 begin, cpu_begin = time.perf_counter(), time.process_time()
                 workers_cpu = part() or 0.0
                 seconds = time.perf_counter() - begin
@@ -127,7 +133,9 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
                     results[part.__name__].append(
                         (count / seconds, 1000 * cpu / count)
                     )
-    return results
+            if round_:
+                memory.append((made, timing.resident_bytes()))
+    return results, memory
 
 
 def _load_and_drop(path):
@@ -168,13 +176,13 @@ def report(results, *, target):
     return lines
 
 
-def main(_):
+def main():
     """Measures and prints."""
     source = sources.load("folder", data_dir=_DATA_DIR.value).pretrain
     policy = preset(_VIEWS.value, image_size=224)
     cores = len(os.sched_getaffinity(0))
     print(f"{source.description}; {cores} cores; views {_VIEWS.value}, 224")
-    results = measure(
+    results, memory = measure(
         source,
         policy,
         batch_size=_BATCH_SIZE.value,
@@ -183,9 +191,9 @@ def main(_):
         workers=_WORKERS.value,
     )
     print(*report(results, target=_TARGET.value), sep="\n")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"Peak memory {peak:,.0f} MiB.")
+    for images, held in memory:
+        print(f"Memory after {images:,} images: {held / 2**20:,.0f} MiB.")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -19,9 +19,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags
 from sklearn.datasets import load_sample_images
 
+from mec_tf import command
 from mec_tf.files import replaced_folder
 from mec_tf.formats import onnx, origins, saved_model, torch_file, torchvision
 from mec_tf.models.encoder import backbone_of
@@ -150,9 +151,8 @@ def _by_script(script, python, *arguments):
     return ended.stdout.strip().splitlines()[-1], features
 
 
-def main(_):
+def main():
     """Prints a table for each backbone."""
-    logging.set_verbosity(logging.WARNING)
     for backbone in _BACKBONE.value:
         pythons = [Path(path).absolute() for path in _HUB_PYTHON.value]
         with tempfile.TemporaryDirectory() as folder:
@@ -164,4 +164,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

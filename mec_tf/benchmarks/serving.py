@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from mec_tf import command
 from mec_tf.benchmarks.timing import wait_for
 from mec_tf.formats import onnx, origins, saved_model
 
@@ -128,9 +129,8 @@ def cpu_seconds(calls, rounds):
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def main(_):
+def main():
     """Prints sizes, seconds, and images per second and core."""
-    logging.set_verbosity(logging.WARNING)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     origin = origins.untrained(_BACKBONE.value)
@@ -152,4 +152,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -65,10 +65,15 @@ def peak_bytes(call, device="CPU:0"):
         return peak - before
     with open("/proc/self/clear_refs", "w") as file:
         file.write(_RESET_PEAK)
-    before = _status_bytes("VmRSS")
+    before = resident_bytes()
     results = call()
     wait_for(results)
     return _status_bytes("VmHWM") - before
+
+
+def resident_bytes():
+    """Memory that this process holds, in bytes; Linux only."""
+    return _status_bytes("VmRSS")
 
 
 def wait_for(tensors):

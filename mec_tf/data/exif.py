@@ -6,8 +6,6 @@ encoder gets bytes, and there is no Python in its graph.
 
 import tensorflow as tf
 
-from mec_tf.data.headers import LENGTH
-
 _ORIENTATION_TAG = 0x0112
 
 
@@ -20,16 +18,20 @@ def orientation(encoded):
     Returns:
       scalar int64, 1 to 8, for `decode.upright`.
     """
-    header = tf.strings.substr(encoded, 0, LENGTH)
-    data = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
-    size = tf.size(data, tf.int64)
+    size = tf.strings.length(encoded)
+
+    def part(at, length):
+        return tf.strings.substr(encoded, tf.minimum(at, size), length)
+
+    def number(at):  # of two bytes; 0 beyond the end
+        return tf.cast(_number(_integers(part(at, 2)), 0, 2), tf.int32)
 
     def is_exif(at):
-        name = tf.strings.substr(header, at + 4, 6)
-        return (_number(data, at, 2) == 0xFFE1) & (name == b"Exif\0\0")
+        name = part(at + 4, 6)
+        return (number(at) == 0xFFE1) & (name == b"Exif\0\0")
 
     def goes_on(at):
-        marker = _number(data, at, 2)
+        marker = number(at)
         is_segment = (at + 4 <= size) & (marker // 256 == 0xFF)
         # 0xFFDA: the picture itself, with no more segments of interest.
         return tf.cond(
@@ -39,23 +41,28 @@ def orientation(encoded):
         )
 
     def next_segment(at):
-        return [at + 2 + _number(data, at + 2, 2)]
+        # 0xFFFF: a fill byte.
+        behind = at + 2 + number(at + 2)
+        return [tf.where(number(at) == 0xFFFF, at + 1, behind)]
 
-    is_jpeg = _number(data, 0, 3) == 0xFFD8FF
-    (at,) = tf.while_loop(
-        goes_on,
-        next_segment,
-        [tf.where(is_jpeg, tf.constant(2, tf.int64), size)],
-    )
+    is_jpeg = part(0, 3) == b"\xff\xd8\xff"
+    (at,) = tf.while_loop(goes_on, next_segment, [tf.where(is_jpeg, 2, size)])
     return tf.cond(
         at + 10 <= size,
         lambda: tf.cond(
             is_exif(at),
-            lambda: _of_exif(data[at + 10 : at + 2 + _number(data, at + 2, 2)]),
+            lambda: _of_exif(
+                _integers(part(at + 10, tf.maximum(number(at + 2) - 8, 0)))
+            ),
             lambda: tf.constant(1, tf.int64),
         ),
         lambda: tf.constant(1, tf.int64),
     )
+
+
+def _integers(text):
+    """A scalar string as int64 `[bytes]`."""
+    return tf.cast(tf.io.decode_raw(text, tf.uint8), tf.int64)
 
 
 def _of_exif(data):

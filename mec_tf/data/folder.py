@@ -183,18 +183,25 @@ def _walk(directory):
     files, refused, visited = [], {}, set()
 
     def visit(folder):
-        status = os.stat(folder)
+        status, entries = os.stat(folder), list(os.scandir(folder))
         if (status.st_dev, status.st_ino) in visited:
             return  # A link that leads back up.
         visited.add((status.st_dev, status.st_ino))
         before = len(files)
-        for entry in os.scandir(folder):
+        for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                visit(entry.path)
-            elif not entry.is_file():
+            try:
+                is_folder = entry.is_dir()
+                if is_folder:
+                    visit(entry.path)
+            except OSError as error:  # A link to itself, a lack of rights.
+                refused[entry.path] = error.strerror or str(error)
+                continue
+            if is_folder:
+                continue
+            if not entry.is_file():
                 if suffix in _SUFFIXES:
                     refused[entry.path] = "a broken link or no regular file"
             elif suffix in _SUFFIXES or not suffix:
@@ -211,7 +218,12 @@ def _look(path):
     """Reads a file's head: (what speaks against it or None, orientation)."""
     try:
         with open(path, "rb", buffering=0) as file:
-            header = file.read(headers.LENGTH)
+            header = more = file.read(headers.LENGTH)
+            while (
+                more and (missing := headers.wanted(header) - len(header)) > 0
+            ):
+                more = file.read(missing)
+                header += more
     except OSError as error:
         return error.strerror or str(error), 1
     return headers.objection(header), headers.orientation(header)

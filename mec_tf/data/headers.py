@@ -2,8 +2,10 @@
 
 import struct
 
-# Enough for the orientation tag, which stands at the start of Exif data.
+# Enough for the orientation tag, where Exif is the first segment, as it should
+# be, and the tag stands at its start, as usual.
 LENGTH = 4096
+_EXIF = 1024
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -46,6 +48,10 @@ def objection(header):
     found = kind(header)
     if found == "BMP":
         return _bmp_objection(header)
+    # TensorFlow's decoder writes beyond its memory (`decode.py`).
+    is_extended = found == "WebP" and header[12:16] == b"VP8X"
+    if is_extended and _number("B", header, 20) & 2:
+        return "an animated WebP is not read; convert it to GIF or PNG"
     if found is not None:
         return None
     foreign = [name for mark, name in _FOREIGN if header.startswith(mark)]
@@ -64,15 +70,44 @@ def orientation(header):
     """
     if kind(header) != "JPEG":
         return 1
+    at = _last_segment(header)
+    if not _is_exif(header, at):
+        return 1
+    length = _number(">H", header, at + 2)
+    return _exif_orientation(header[at + 10 : at + 2 + length])
+
+
+def wanted(header):
+    """How many bytes of a file tell its orientation, as far as these tell.
+
+    More than `LENGTH` where other segments, such as a large colour profile,
+    stand before Exif.
+    """
+    if kind(header) != "JPEG":
+        return 0
+    at = _last_segment(header)
+    goes_on = at + 4 > len(header) or _is_exif(header, at)
+    return at + _EXIF if goes_on else 0
+
+
+def _last_segment(header):
+    """Where Exif begins in a JPEG; or the picture, or what is no segment."""
     at = 2
     while at + 4 <= len(header) and header[at] == 0xFF:
-        marker, length = header[at + 1], _number(">H", header, at + 2)
-        if marker == 0xE1 and header[at + 4 : at + 10] == b"Exif\0\0":
-            return _exif_orientation(header[at + 10 : at + 2 + length])
-        if marker == 0xDA:  # The picture itself: no more segments of interest.
+        marker = header[at + 1]
+        # 0xDA: the picture itself, with no more segments of interest.
+        if marker == 0xDA or _is_exif(header, at):
             break
-        at += 2 + length
-    return 1
+        # 0xFF: a fill byte.
+        at += 1 if marker == 0xFF else 2 + _number(">H", header, at + 2)
+    return at
+
+
+def _is_exif(header, at):
+    return (
+        header[at : at + 2] == b"\xff\xe1"
+        and header[at + 4 : at + 10] == b"Exif\0\0"
+    )
 
 
 def _exif_orientation(exif):

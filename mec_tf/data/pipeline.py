@@ -134,8 +134,12 @@ def _pixels_and_boxes(source, index, geometry, views):
         boxes = crops.random_boxes(tf.shape(pixels)[:2], geometry, views)
         return pixels, boxes
 
+    # A window shows no damage below it, and then crops would decide whether a
+    # file that was cut off counts as bad: only all of it tells.
     return tf.cond(
-        decode.is_jpeg(encoded) & is_upright, decode_window, decode_all
+        decode.is_jpeg(encoded) & decode.ends_as_jpeg(encoded) & is_upright,
+        decode_window,
+        decode_all,
     )
 
 
@@ -243,12 +247,15 @@ def evaluation_batches(
     """
     if crop_fraction is None:
         crop_fraction = crops.usual_crop_fraction(image_size)
-    labels = source.labels
+    if indices is None:
+        labels = source.labels
+        indices = np.arange(source.size)
+    else:
+        labels = source.labels_of(indices)
     if labels is None:
-        labels = np.full([source.size], -1, np.int64)
-    labels = tf.constant(labels)
+        labels = np.full([len(indices)], -1, np.int64)
 
-    def sample(index):
+    def sample(index, label):
         image = source.read(index)
         if image.dtype == tf.string:
             image = _upright_image(source, index, image)
@@ -259,15 +266,13 @@ def evaluation_batches(
             interpolation=interpolation,
             resize=resize,
         )
-        label = tf.gather(labels, index)
         return {"image": image, "label": label, "index": index}, index
 
-    def sample_or_blank(index):
+    def sample_or_blank(index, label):
         image = tf.zeros([image_size, image_size, 3], tf.uint8)
-        label = tf.fill(labels.shape[1:], np.int64(-1))
         blank = {"image": image, "label": label, "index": index}
         return (
-            tf.data.Dataset.from_tensors(index)
+            tf.data.Dataset.from_tensors((index, label))
             .map(sample)
             .ignore_errors()
             .concatenate(
@@ -275,13 +280,9 @@ def evaluation_batches(
             )
         )
 
-    if indices is None:
-        indices = np.arange(source.size)
-    steps = (
-        tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
-        .batch(batch_size)
-        .map(lambda indices: (indices,))
-    )
+    steps = tf.data.Dataset.from_tensor_slices(
+        (np.asarray(indices, np.int64), np.asarray(labels, np.int64))
+    ).batch(batch_size)
     batches = _batches(source, steps, sample, sample_or_blank)
     if source.bad is not None:
         batches = batches.filter(lambda batch: tf.size(batch["index"]) > 0)

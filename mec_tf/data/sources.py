@@ -16,7 +16,7 @@ import sklearn.datasets
 import tensorflow as tf
 from absl import logging
 
-from mec_tf.data import folder, tfds_records
+from mec_tf.data import folder, headers, tfds_records
 from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
 from mec_tf.data.decode import decode
 
@@ -34,8 +34,9 @@ class Source:
       read: TensorFlow function from a scalar int64 index to the image: a
         scalar string of encoded bytes, or uint8 `[h, w, 3]`.
       labelled: whether the images have labels.
-      read_labels: function without arguments that returns all labels; may
-        take long, so `labels` calls it only when it is asked.
+      read_labels: function from int64 indices `[k]`, or None for all, to the
+        images' labels; may take long, so `labels` calls it only when it is
+        asked.
       class_names: one per label's value, or None.
       multi_label: whether an image may be of several classes: labels are then
         int64 `[size, classes]`, 1 present, 0 absent, -1 neither counts.
@@ -66,7 +67,21 @@ class Source:
     @functools.cached_property
     def labels(self):
         """int64 `[size]` or `[size, classes]`, or None without labels."""
-        return None if self.read_labels is None else self.read_labels()
+        return None if self.read_labels is None else self.read_labels(None)
+
+    def labels_of(self, indices):
+        """Labels of some images: no more are read than these.
+
+        Args:
+          indices: int64 `[k]`, which images.
+
+        Returns:
+          int64 `[k]` or `[k, classes]`, or None without labels.
+        """
+        if self.read_labels is None:
+            return None
+        known = "labels" in self.__dict__  # where cached_property keeps them
+        return self.labels[indices] if known else self.read_labels(indices)
 
     @functools.cached_property
     def names(self):
@@ -93,7 +108,12 @@ class Source:
             description=f"{share} of {self.description}: {len(indices):,}",
             size=len(indices),
             read=lambda index: self.read(tf.gather(places, index)),
-            read_labels=self.read_labels and (lambda: self.labels[indices]),
+            read_labels=self.read_labels
+            and (
+                lambda some: self.labels_of(
+                    indices if some is None else indices[some]
+                )
+            ),
             file_names=self.file_names and some(self.file_names),
             read_names=self.read_names and (lambda: some(self.names)),
             identify=lambda: checksum(self.identify(), indices),
@@ -197,7 +217,7 @@ def _digits(train_split, test_split, seed):
             f"stratified {share})",
             size=len(indices),
             read=lambda index: tf.gather(pixels, index),
-            read_labels=lambda: labels[indices],
+            read_labels=_chosen_from(labels[indices]),
             class_names=tuple(str(name) for name in digits.target_names),
             identify=lambda: checksum(images[indices]),
         )
@@ -243,7 +263,7 @@ def _listed(listing):
         description=f"{_printable(listing.folder)} ({len(names):,} images)",
         size=len(names),
         read=read,
-        read_labels=None if labels is None else lambda: labels,
+        read_labels=None if labels is None else _chosen_from(labels),
         class_names=None if labels is None else listing.class_names,
         file_names=names,
         identify=lambda: checksum(
@@ -261,15 +281,22 @@ def _listed(listing):
     )
 
 
+def _chosen_from(labels):
+    return lambda indices: labels if indices is None else labels[indices]
+
+
 def _printable(path):
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _why_unreadable(read, index):
+    header = b""
     try:
-        decode(read(tf.constant(index, tf.int64)))
+        data = read(tf.constant(index, tf.int64))
+        header = data.numpy()[: headers.LENGTH]
+        decode(data)
     except tf.errors.InvalidArgumentError:
-        return "the image is damaged or cut off"
+        return headers.objection(header) or "the image is damaged or cut off"
     except tf.errors.OpError as error:
         return error.message
     return "it could be read only at the second try"

@@ -71,17 +71,24 @@ class Records:
             self.features[self.label_key]
         )
 
-    def read_labels(self):
-        """Returns all labels; reads every record once.
+    def read_labels(self, indices=None):
+        """Returns labels; reads each of their records, image and all, once.
+
+        Args:
+          indices: int64 `[k]`, of which records; None: of all.
 
         Returns:
-          int64 `[size]`, or `[size, classes]` where a record may be of several
+          int64 `[k]`, or `[k, classes]` where a record may be of several
           classes: 1 present, 0 absent, -1 present but marked difficult (VOC),
           which counts as neither.
         """
+        if indices is None:
+            indices = np.arange(self.size)
         if not self.multi_label:
-            labels = self._all(lambda index: self._read(index, self.label_key))
-            return np.fromiter(labels, np.int64, self.size)
+            labels = self._each(
+                indices, lambda index: self._read(index, self.label_key)
+            )
+            return np.fromiter(labels, np.int64, len(indices))
         sure = f"{self.label_key}_no_difficult"
 
         def label_set(index, key):
@@ -96,11 +103,13 @@ class Records:
             counted = label_set(index, sure)
             return tf.where(present > counted, -present, counted)
 
-        return np.stack(list(self._all(read)))
+        return np.stack(list(self._each(indices, read)))
 
     def read_names(self):
         """Returns all file names, a tuple; reads every record once."""
-        names = self._all(lambda index: self._read(index, self.name_key))
+        names = self._each(
+            np.arange(self.size), lambda index: self._read(index, self.name_key)
+        )
         return tuple(name.decode("utf-8", "backslashreplace") for name in names)
 
     def identity(self):
@@ -113,8 +122,9 @@ class Records:
             self.offset,
         )
 
-    def _all(self, read):
-        records = tf.data.Dataset.range(self.size).map(
+    def _each(self, indices, read):
+        indices = np.asarray(indices, np.int64)
+        records = tf.data.Dataset.from_tensor_slices(indices).map(
             read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return records.as_numpy_iterator()
@@ -188,7 +198,8 @@ def find_records(builder, split):
 
     Raises:
       ValueError: for an unknown split, a set without images, a set that was
-        prepared in another file format than TFRecord.
+        prepared in another file format than TFRecord, a shard that was cut
+        off.
     """
     info = builder.info
     if info.file_format != tfds.core.FileFormat.TFRECORD:
@@ -232,9 +243,16 @@ def _scan(instruction):
     with open(instruction.filename, "rb", buffering=0) as file:
         while at < end:
             file.seek(at)
-            (length,) = struct.unpack("<Q", file.read(8))
+            # A length that is cut off itself reads as too long a one.
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
             places.append((at + _BEFORE, length))
             at += _BEFORE + length + _AFTER
+    if at > end:
+        raise ValueError(
+            f"{instruction.filename} is cut off: it has {end:,} bytes, and its "
+            "last record would end behind them. Expected a whole shard: "
+            "prepare the data set again."
+        )
     places = np.array(places, np.int64).reshape(-1, 2)[instruction.skip :]
     return places if instruction.take < 0 else places[: instruction.take]
 

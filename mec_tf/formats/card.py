@@ -21,6 +21,8 @@ def refuse_what_stands_in_the_way(folder, *, overwrite, own=False):
     """
     if not (folder.exists() or folder.is_symlink()):
         return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
     if not (folder / CARD).is_file():
         raise ValueError(
             f"--export_dir={folder} exists and is no export ({CARD} is"

@@ -6,13 +6,13 @@ convolution. Its own ImageNet weights take BGR images and stride in the first
 configuration has to say so.
 """
 
-import os
 import pathlib
 import pickle
 import re
 
 import numpy as np
 
+from mec_tf.files import replaced_file
 from mec_tf.formats import torchvision
 from mec_tf.models.resnet import ARCHITECTURES
 
@@ -66,10 +66,8 @@ def write_pickle(path, backbone):
         # Names lack the prefix of the detector, which Detectron2 then finds.
         "matching_heuristics": True,
     }
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with replaced_file(path) as partial, open(partial, "wb") as file:
         _Pickler(file, protocol=4).dump(content)
-    os.replace(partial, path)
 
 
 def config_text(backbone, *, weights, mean, std):

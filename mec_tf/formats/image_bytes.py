@@ -13,8 +13,9 @@ def read_images(encoded, image_size):
     """Decodes a batch of files to their centre crops.
 
     Args:
-        encoded: string `[n]`: JPEG, PNG, BMP, WebP or GIF, as `data.decode`
-            takes them, of any sizes. JPEGs are turned as their Exif asks.
+        encoded: string `[n]`, n >= 0: JPEG, PNG, BMP, still WebP or GIF, as
+            `data.decode` takes them, of any sizes. JPEGs are turned as their
+            Exif asks.
         image_size: Side of the crops, pixels.
 
     Returns:

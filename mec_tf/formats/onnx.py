@@ -1,9 +1,8 @@
 """Encoders as ONNX graphs, for runtimes without TensorFlow."""
 
-import os
-import pathlib
-
 import tensorflow as tf
+
+from mec_tf.files import replaced_file
 
 
 def write_onnx(encoder, path):
@@ -53,7 +52,5 @@ def write_onnx(encoder, path):
                 numpy_helper.from_array(value.numpy(), captured.name)
             )
     del model.graph.input[1:]
-    path = pathlib.Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString())
-    os.replace(partial, path)
+    with replaced_file(path) as partial:
+        partial.write_bytes(model.SerializeToString())

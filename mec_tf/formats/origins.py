@@ -101,12 +101,13 @@ def from_export(folder):
         folder: `pathlib.Path` of an export that holds `encoder.keras`.
 
     Raises:
-        ValueError: If it holds none.
+        ValueError: If it holds none, or a card that is no export's.
     """
     try:
         card = read_card(folder)
+        about = {name: card[name] for name in _about_untrained("")}
         encoder = keras.models.load_model(folder / KERAS_FILE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
             f" {CARD}; give the folder of a SavedModel or Keras export, or"
@@ -118,7 +119,6 @@ def from_export(folder):
             f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
             " that it was made from"
         )
-    about = {name: card[name] for name in _about_untrained(card["backbone"])}
     return Origin(encoder, None, about)
 
 

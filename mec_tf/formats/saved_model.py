@@ -79,15 +79,17 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
     def offer(*names):
         @tf.function(input_signature=[IMAGES])
         def serve(images):
-            outputs = model(images, training=False)
-            return {name: outputs[name] for name in names}
+            outputs = model(_not_empty(images), training=False)
+            n = tf.shape(images)[0]
+            return {name: outputs[name][:n] for name in names}
 
         return serve
 
     @tf.function(input_signature=[FILES])
     def serve_bytes(images):
-        pixels = read_images(images, image_size)
-        return {"features": encoder(pixels, training=False)}
+        pixels = _not_empty(read_images(images, image_size))
+        features = encoder(pixels, training=False)
+        return {"features": features[: tf.size(images)]}
 
     offered = {"serving_default": offer("features"), "serve_bytes": serve_bytes}
     if projector is not None:
@@ -95,6 +97,14 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
     if intermediate:
         offered["intermediate"] = offer("res2", "res3", "res4", "res5")
     return offered
+
+
+def _not_empty(images):
+    """Adds a blank to a batch of none: TensorFlow's convolutions refuse it."""
+    shape = tf.shape(images)
+    blanks = tf.cast(shape[:1] == 0, tf.int32)
+    blank = tf.zeros(tf.concat([blanks, shape[1:]], axis=0), images.dtype)
+    return tf.concat([images, blank], axis=0)
 
 
 def save(encoder, folder, *, projector=None, intermediate=False, **about):

@@ -1,10 +1,10 @@
 """PyTorch's files of weights, read and written with `torch`."""
 
-import os
-import pathlib
 import pickle
 
 import numpy as np
+
+from mec_tf.files import replaced_file
 
 
 def read_torch_file(path):
@@ -63,16 +63,12 @@ def write_torch_file(path, state_dict):
         ImportError: If `torch` is not installed.
     """
     torch = _import_torch()
-    path = pathlib.Path(path)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(
-        {
-            name: torch.from_numpy(np.array(array))
-            for name, array in state_dict.items()
-        },
-        partial,
-    )
-    os.replace(partial, path)
+    tensors = {
+        name: torch.from_numpy(np.array(array))
+        for name, array in state_dict.items()
+    }
+    with replaced_file(path) as partial:
+        torch.save(tensors, partial)
 
 
 def _to_numpy(tensor):

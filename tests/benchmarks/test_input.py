@@ -20,13 +20,16 @@ def test_measures_every_part(tmp_path):
     _write_images(tmp_path, 4)
     source = sources.load("folder", data_dir=str(tmp_path)).pretrain
     policy = preset("byol", image_size=32)
-    results = benchmark.measure(
+    results, memory = benchmark.measure(
         source, policy, batch_size=2, batches=1, rounds=2, workers=1
     )
     assert list(results) == ["reference", "host", "device", "both"]
     for rounds in results.values():
         assert len(rounds) == 2
         assert all(speed > 0 and cost > 0 for speed, cost in rounds)
+    # Of batches of 2: the first, and twice 1 and 4 that settle, per round.
+    assert [images for images, _ in memory] == [42, 62]
+    assert all(2**26 < held < 2**37 for _, held in memory)
 
 
 def test_report_names_the_bottleneck():

@@ -1,14 +1,17 @@
 """Bad images are replaced, named once, and end the run when they are many."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from mec_tf.augment import policy
-from mec_tf.data import pipeline, sources
+from mec_tf.data import crops, decode, pipeline, sources
 from mec_tf.data.bad_images import BadImages, TooManyBadImages
+from mec_tf.formats import origins
 
 
 def _ledger(size):
@@ -52,6 +55,8 @@ def test_ends_at_more_than_a_tenth_of_a_hundred():
 def evil_folder(image_folder, photograph, encoded):
     """Good images of two classes, and every evil kind among them."""
     pixels = [photograph(k, 40, 50) for k in range(10)]
+    turned = Image.Exif()
+    turned[0x0112] = 6
     files = {f"a/{k}.jpg": encoded(pixels[k]) for k in range(5)}
     files |= {f"b/{k}.jpg": encoded(pixels[k]) for k in range(5, 10)}
     files |= {
@@ -62,9 +67,13 @@ def evil_folder(image_folder, photograph, encoded):
         "a/bmp.bmp": encoded(pixels[4], "BMP"),
         "b/deep.png": encoded(pixels[4][..., 0].astype(np.uint16) * 257, "PNG"),
         "b/moving.gif": encoded(
-            pixels[5], "GIF", mode="P", save_all=True, append_images=[]
+            pixels[5],
+            "GIF",
+            mode="P",
+            save_all=True,
+            append_images=[Image.fromarray(pixels[9])],
         ),
-        "b/ein schönes Bild 画像.jpg": encoded(pixels[6]),
+        "b/ein schönes Bild 画像.jpg": encoded(pixels[6], exif=turned),
         "b/cut off.jpg": encoded(pixels[7])[:-300],
         "b/cut off.png": encoded(pixels[8], "PNG")[:-300],
         "b/zero.jpg": b"",
@@ -122,6 +131,12 @@ def test_a_run_trains_through_an_evil_folder(evil_folder, run_main, tmp_path):
     for name in ("cut off.jpg", "cut off.png", *refused):
         assert run.err.count(f"/{name}: ") == 1, run.err
 
+    # Handing it on does not need the data any more.
+    shutil.rmtree(evil_folder)
+    origin = origins.from_run(tmp_path / "run")
+    assert origin.about["dataset"] == "folder"
+    assert origin.encoder(np.zeros([1, 16, 16, 3], np.float32)).shape[0] == 1
+
 
 def test_the_replacement_is_the_next_image(evil_folder):
     source = sources.load("folder", data_dir=evil_folder).pretrain
@@ -148,6 +163,36 @@ def test_evaluation_leaves_bad_images_out(evil_folder):
     labels = np.concatenate([batch["label"] for batch in batches])
     np.testing.assert_array_equal(labels, source.labels[index])
     assert all(batch["image"].shape[1:] == (16, 16, 3) for batch in batches)
+
+
+def test_a_cut_off_jpeg_is_bad_wherever_the_crops_fall(
+    image_folder, photograph, encoded
+):
+    whole = encoded(photograph(0, 300, 400), quality=95)
+    where = image_folder(
+        {
+            "cut off.jpg": whole[: len(whole) * 97 // 100],
+            "good.jpg": whole,
+            "good with more behind it.jpg": whole + b"\0\0 and more",
+        }
+    )
+    source = sources.load("folder", data_dir=where).pretrain
+    # A part above the damage, as small crops ask for it, decodes.
+    decode.decode_jpeg_window(source.read(0), [0, 0, 99, 99])
+    views = policy.preset("byol", image_size=16, crop_area=(0.08, 0.1)).views
+
+    @tf.function
+    def read(index, draws):
+        return pipeline._pixels_and_boxes(source, index, draws, views)[0]
+
+    for seed in range(20):
+        draws = tf.random.stateless_uniform([2, crops.NUM_DRAWS], [seed, 0])
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            read(tf.constant(0), draws)
+        # What stands behind a picture does no harm but that all is decoded.
+        everything, window = (read(tf.constant(k), draws) for k in (1, 2))
+        assert everything.shape == (300, 400, 3)
+        assert tf.size(window) < tf.size(everything)
 
 
 def test_too_many_bad_images_end_the_iteration(

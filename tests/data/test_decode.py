@@ -27,6 +27,7 @@ from mec_tf.data import decode, headers
         ("BMP", "L", {}),
         ("GIF", "P", {}),
         ("WEBP", None, {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
     ],
 )
 def test_equals_pillow(photograph, encoded, kind, mode, options):
@@ -61,9 +62,26 @@ def test_animation_shows_its_first_frame(photograph, encoded):
 def test_transparency_is_dropped(photograph, encoded):
     pixels = photograph(3)
     alpha = np.tile(np.arange(200, dtype=np.uint8), [150, 1])
-    data = encoded(np.dstack([pixels, alpha]), "PNG")
-    image = decode.decode(tf.constant(data)).numpy()
-    np.testing.assert_array_equal(image, pixels)
+    for kind, options in (
+        ("PNG", {}),
+        ("WEBP", {"lossless": True, "exact": True}),
+    ):
+        data = encoded(np.dstack([pixels, alpha]), kind, **options)
+        image = decode.decode(tf.constant(data)).numpy()
+        np.testing.assert_array_equal(image, pixels)
+
+
+def test_an_animated_webp_is_refused_by_name(photograph, encoded):
+    for mode in ("RGB", "RGBA"):
+        later = Image.fromarray(photograph(2)).convert(mode)
+        data = encoded(
+            photograph(1), "WEBP", mode, save_all=True, append_images=[later]
+        )
+        header = data[: headers.LENGTH]
+        assert "animated WebP" in headers.objection(header)
+        # Where no header is looked at first, as in a server's graph.
+        with pytest.raises(tf.errors.InvalidArgumentError, match="WebP"):
+            decode.decode(tf.constant(data))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mec_tf.data import exif, headers
+from mec_tf.data import exif, folder, headers
 
 in_graph = tf.function(
     exif.orientation, input_signature=[tf.TensorSpec([], tf.string)]
@@ -34,6 +34,20 @@ def test_all_orientations_are_read(orientation, order):
     file = turned_jpeg(orientation, order)
     assert headers.orientation(file) == orientation
     assert int(in_graph(file)) == orientation
+
+
+@pytest.mark.parametrize("before", [b"\xff", b"\xff" * 5, b"profile"])
+def test_what_stands_before_exif_does_not_hide_it(before, tmp_path):
+    file = turned_jpeg(6, "little")
+    if before == b"profile":  # Longer than what is read at first.
+        before = b"\xff\xe2\xff\xff" + bytes(65533)
+        before += b"\xff\xe2\x70\x00" + bytes(0x7000 - 2)
+    file = file[:2] + before + file[2:]
+    assert Image.open(io.BytesIO(file)).getexif()[0x0112] == 6
+    assert int(in_graph(file)) == 6
+    (tmp_path / "turned.jpg").write_bytes(file)
+    train, _ = folder.find(str(tmp_path), "train", "test")
+    np.testing.assert_array_equal(train.orientations, [6])
 
 
 def test_damaged_headers_read_alike():

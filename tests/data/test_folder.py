@@ -64,6 +64,7 @@ def test_what_is_no_image_is_refused_with_its_reason(image_folder, jpeg):
     os.symlink("nowhere", os.path.join(where, "broken.jpg"))
     os.mkdir(os.path.join(where, "directory.jpg"))
     os.symlink(where, os.path.join(where, "loop"))
+    os.symlink("itself", os.path.join(where, "itself"))
     train, _ = folder.find(where, "train", "test")
     assert _names(train) == ["good.jpg", "no suffix"]
     reasons = {
@@ -75,7 +76,27 @@ def test_what_is_no_image_is_refused_with_its_reason(image_folder, jpeg):
         "scan.tiff": "TIFF is not read; convert it to JPEG or PNG",
         "broken.jpg": "a broken link or no regular file",
         "directory.jpg": "a directory, not a file",
+        "itself": "Too many levels of symbolic links",
     }
+
+
+def test_a_folder_that_may_not_be_read_is_refused(
+    image_folder, jpeg, monkeypatch
+):
+    where = image_folder({"good.jpg": jpeg, "locked/lost.jpg": jpeg})
+    scandir = os.scandir
+
+    def without_rights(path):  # Root, as which tests may run, has them all.
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", without_rights)
+    train, _ = folder.find(where, "train", "test")
+    assert _names(train) == ["good.jpg"]
+    assert train.refused == {os.path.join(where, "locked"): "Permission denied"}
+    with pytest.raises(PermissionError):
+        folder.find(os.path.join(where, "locked"), "train", "test")
 
 
 def test_names_need_not_be_unicode(image_folder, jpeg):

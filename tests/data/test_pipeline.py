@@ -118,6 +118,25 @@ def test_views_differ_between_views_epochs_samples_and_seeds(digits, views):
     assert len(np.unique(draws)) > 0.999 * draws.size
 
 
+def test_flips_crops_and_colours_are_drawn_apart():
+    """A ramp tells where a view was cut, and whether it was flipped."""
+    count, flip = 2000, 0.3
+    ramp = np.tile(np.arange(0, 256, 4, np.uint8)[:, None], [32, 1, 3])
+    source = sources.Source("ramp", "a ramp", count, lambda _: ramp)
+    views = policy.preset("byol", image_size=8, flip=flip)
+    (batch,) = _collect(source, views, 1, batch_size=count, seed=0)
+    columns = []
+    for view, draws in zip(batch["views"], batch["draws"], strict=True):
+        flipped = view[:, 0, 0, 0] > view[:, 0, -1, 0]
+        deviation = np.sqrt(flip * (1 - flip) / count)
+        assert abs(flipped.mean() - flip) < 4 * deviation
+        place = view[..., 0].mean((1, 2))
+        columns += [flipped, place, *draws.T]
+    correlation = np.corrcoef(columns) - np.eye(len(columns))
+    # Five standard deviations of a correlation of independent numbers.
+    assert np.abs(correlation).max() < 5 / np.sqrt(count)
+
+
 def test_workers_share_each_step(digits, views):
     few = _small(digits.pretrain, 24)
     options = {"batch_size": 12, "seed": 4}

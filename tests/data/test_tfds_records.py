@@ -4,13 +4,15 @@ The data are written under the real builders' names with their real features,
 so that `tfds.builder`, its metadata and its decoding all run.
 """
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mec_tf.augment import policy
-from mec_tf.data import pipeline, sources
+from mec_tf.data import pipeline, sources, tfds_records
 
 
 def _cifar10(pixels, count):
@@ -76,6 +78,32 @@ def test_part_of_a_split(cifar10):
     np.testing.assert_array_equal(splits.pretrain.labels, expected)
 
 
+def test_labels_of_some_images_read_no_others(cifar10, monkeypatch):
+    """Of ImageNet the monitors want 2 %: the rest is 140 GB."""
+    read, reads = tfds_records.Records._read, []
+
+    def counted(self, index, key):
+        noted = tf.numpy_function(
+            lambda k: reads.append((key, int(k))), [index], []
+        )
+        with tf.control_dependencies([noted]):
+            return read(self, tf.identity(index), key)
+
+    monkeypatch.setattr(tfds_records.Records, "_read", counted)
+    source = sources.load("tfds:cifar10", data_dir=cifar10).bank
+    batches = pipeline.evaluation_batches(
+        source, image_size=32, batch_size=2, indices=[3, 9, 11]
+    )
+    labels = np.concatenate([batch["label"] for batch in batches])
+    np.testing.assert_array_equal(labels, [9, 7, 3])
+    expected = [(key, k) for key in ("image", "label") for k in (3, 9, 11)]
+    assert sorted(reads) == expected
+    reads.clear()
+    part = source.part([5, 6, 7, 8], "some").part([1, 3], "fewer")
+    np.testing.assert_array_equal(part.labels, [8, 4])
+    assert sorted(reads) == [("label", 6), ("label", 8)]
+
+
 @pytest.mark.parametrize(
     ("name", "file_name"),
     [("imagenet2012", "file_name"), ("places365_small", "filename")],
@@ -127,6 +155,19 @@ def test_a_damaged_record_is_named(prepared_tfds, pixels, tmp_path, caplog):
     assert list(source.bad.reasons) == [2]
     (line,) = (line for line in caplog.messages if "Skipped" in line)
     assert "image 2, in cifar10-train.tfrecord-00001-of-00003" in line
+
+
+@pytest.mark.parametrize("lost", [1, 3, 500, -7])
+def test_a_shard_that_is_cut_off_is_named(prepared_tfds, pixels, lost):
+    data_dir = prepared_tfds(
+        "cifar10", {split: _cifar10(pixels, 3) for split in ("train", "test")}
+    )
+    (shard,) = pathlib.Path(data_dir).rglob("*train*00001-of*")
+    data = shard.read_bytes()
+    # -7: the last record's length is all that there is of it, but for a byte.
+    shard.write_bytes(data[:-lost] if lost > 0 else data + data[:7])
+    with pytest.raises(ValueError, match=f"{shard.name} is cut off"):
+        sources.load("tfds:cifar10", data_dir=data_dir)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import pickle
 import pickletools
-import re
 import types
 
 import numpy as np
@@ -14,21 +13,34 @@ from mec_tf.formats.detectron2 import (
 )
 from mec_tf.models import build_backbone
 
-# What detectron2.modeling.backbone.build_resnet_backbone names its tensors for
-# the first block of ResNet-50, and its stem.
-NORM = ("weight", "bias", "running_mean", "running_var")
-FIRST_TENSORS = {
-    "stem.conv1.weight": (64, 3, 7, 7),
-    **{f"stem.conv1.norm.{kind}": (64,) for kind in NORM},
-    "res2.0.shortcut.weight": (256, 64, 1, 1),
-    **{f"res2.0.shortcut.norm.{kind}": (256,) for kind in NORM},
-    "res2.0.conv1.weight": (64, 64, 1, 1),
-    **{f"res2.0.conv1.norm.{kind}": (64,) for kind in NORM},
-    "res2.0.conv2.weight": (64, 64, 3, 3),
-    **{f"res2.0.conv2.norm.{kind}": (64,) for kind in NORM},
-    "res2.0.conv3.weight": (256, 64, 1, 1),
-    **{f"res2.0.conv3.norm.{kind}": (256,) for kind in NORM},
-}
+
+def detectron2_resnet50():
+    """All names and shapes of detectron2/modeling/backbone/resnet.py.
+
+    As `BasicStem`, `BottleneckBlock` and `build_resnet_backbone` nest them for
+    DEPTH 50: a `Conv2d` holds its norm, and `shortcut` is there where the
+    number of channels changes.
+    """
+    shapes = {}
+
+    def convolution(name, channels_out, channels_in, size):
+        shapes[f"{name}.weight"] = (channels_out, channels_in, size, size)
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.norm.{kind}"] = (channels_out,)
+
+    convolution("stem.conv1", 64, 3, 7)
+    channels = 64
+    for stage, blocks in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True):
+        width, wide = 64 * 2 ** (stage - 2), 256 * 2 ** (stage - 2)
+        for block in range(blocks):
+            name = f"res{stage}.{block}"
+            if channels != wide:
+                convolution(f"{name}.shortcut", wide, channels, 1)
+            convolution(f"{name}.conv1", width, channels, 1)
+            convolution(f"{name}.conv2", width, width, 3)
+            convolution(f"{name}.conv3", wide, width, 1)
+            channels = wide
+    return shapes
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +50,8 @@ def resnet50():
 
 def test_names_and_shapes_are_detectron2s(resnet50):
     state_dict = to_state_dict(resnet50)
-    first = {
-        name: array.shape
-        for name, array in state_dict.items()
-        if name.startswith(("stem.", "res2.0."))
-    }
-    assert first == FIRST_TENSORS
-    # 53 convolutions, each with a weight and four tensors of its norm.
-    assert len(state_dict) == 53 * 5
-    stages = {re.match(r"stem|res\d", name)[0] for name in state_dict}
-    assert stages == {"stem", "res2", "res3", "res4", "res5"}
+    shapes = {name: array.shape for name, array in state_dict.items()}
+    assert shapes == detectron2_resnet50()
 
 
 def test_every_tensor_is_torchvisions(resnet50):

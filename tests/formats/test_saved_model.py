@@ -81,6 +81,18 @@ def test_serving_signature_takes_any_size_and_has_one_output(exported, shape):
     )
 
 
+def test_a_batch_of_none_has_no_features(exported):
+    _, folder = exported
+    signatures = tf.saved_model.load(str(folder)).signatures
+    nothing = {
+        "serving_default": tf.zeros([0, 16, 16, 3]),
+        "serve_bytes": tf.constant([], tf.string),
+    }
+    for name, images in nothing.items():
+        features = signatures[name](images=images)["features"]
+        assert features.shape == (0, 128), name
+
+
 def test_normalisation_is_inside(exported):
     encoder, folder = exported
     backbone = encoder.layers[-1]
@@ -189,6 +201,7 @@ def photos(tmp_path_factory):
         "g.png": as_file(deep, "PNG", "I;16"),
         "h.png": as_file(one[:9, :7], "PNG", "P"),
         "i.gif": as_file(one, "GIF"),
+        "j.webp": as_file(alpha, "WEBP", "RGBA"),
     }
     folder = tmp_path_factory.mktemp("photos")
     for name, content in files.items():
