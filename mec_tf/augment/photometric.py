@@ -68,7 +68,11 @@ def normalize(images, mean, std):
 
 @functools.cache
 def _compiled(view):
-    return tf.function(functools.partial(_augment, view=view), jit_compile=True)
+    return tf.function(
+        functools.partial(_augment, view=view),
+        jit_compile=True,
+        autograph=False,
+    )
 
 
 def _augment(images, draws, view):

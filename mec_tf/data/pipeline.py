@@ -171,6 +171,8 @@ def _batches(source, steps, sample, candidates):
         to take in place of a sample that may fail.
     """
 
+    # Nothing here needs AutoGraph, which would take a second to see that.
+    @tf.autograph.experimental.do_not_convert
     def batch(*step):
         rows = tf.data.Dataset.from_tensor_slices(step)
         n = step[0].shape[0] or tf.shape(step[0], tf.int64)[0]
@@ -201,6 +203,7 @@ def _order(size, batch_size, seed, first_step, worker, workers):
     first_epoch, skipped = divmod(first_step, steps)
     share = batch_size // workers
 
+    @tf.autograph.experimental.do_not_convert
     def epoch_steps(epoch):
         # Negative, so that it never meets the seed of a sample.
         order = tf.random.experimental.stateless_shuffle(

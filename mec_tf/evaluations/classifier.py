@@ -55,6 +55,7 @@ class Classifier(keras.Model):
         features = tf.cast(self.represent(images, training), tf.float32)
         return [head(features) for head in self.heads]
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch):
         """One step on a labelled batch; returns the best head's mean loss.
 
@@ -112,7 +113,9 @@ class Classifier(keras.Model):
             ValueError: If none or too few of the images can be read.
         """
         answer = tf.function(
-            lambda images: self(images, training=False), reduce_retracing=True
+            lambda images: self(images, training=False),
+            autograph=False,
+            reduce_retracing=True,
         )
         labels, found = [], [[] for _ in self.heads]
         with bad_images.named([source]):

@@ -45,7 +45,9 @@ def open_encoder(name):
         return encode, card | {"checksum": _of_files(folder)}
     encoder, card = open_model(name)
     return tf.function(
-        lambda images: encoder(images, training=False), reduce_retracing=True
+        lambda images: encoder(images, training=False),
+        autograph=False,
+        reduce_retracing=True,
     ), card
 
 

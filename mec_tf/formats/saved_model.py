@@ -32,7 +32,7 @@ def reusable(encoder):
         features `[n, d]`.
     """
 
-    @tf.function
+    @tf.function(autograph=False)
     def call(inputs, training=False):
         return encoder(inputs, training=training)
 
@@ -51,6 +51,7 @@ def reusable(encoder):
                 images, training=training
             ),
             input_signature=[IMAGES],
+            autograph=False,
         )
         setattr(root, name, endpoint)
     return root
@@ -77,7 +78,7 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
     )
 
     def offer(*names):
-        @tf.function(input_signature=[IMAGES])
+        @tf.function(input_signature=[IMAGES], autograph=False)
         def serve(images):
             outputs = model(_not_empty(images), training=False)
             n = tf.shape(images)[0]
@@ -85,7 +86,7 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
 
         return serve
 
-    @tf.function(input_signature=[FILES])
+    @tf.function(input_signature=[FILES], autograph=False)
     def serve_bytes(images):
         pixels = _not_empty(read_images(images, image_size))
         features = encoder(pixels, training=False)

@@ -82,6 +82,7 @@ class SiameseModel(MultiWorkerFit):
         """Features `[n, k]` of RGB images `[n, h, w, 3]` in [0, 1]."""
         return self.encoder(images, training=training)
 
+    @tf.autograph.experimental.do_not_convert  # nothing to convert, in seconds
     def train_step(self, batch):
         """One step on a global batch of views; returns the epoch's means.
 

@@ -34,12 +34,14 @@ class Representation(keras.callbacks.Callback):
         self.encode = tf.function(
             lambda images: model.encoder(images, training=False),
             input_signature=[tf.TensorSpec([None, None, None, 3])],
+            autograph=False,
         )
         self.project = tf.function(
             lambda values: model.projector(values, training=False),
             input_signature=[
                 tf.TensorSpec([None, model.projector.input_shape[-1]])
             ],
+            autograph=False,
         )
 
     def on_epoch_end(self, epoch, logs=None):
