@@ -1,5 +1,6 @@
 """Times and peak memory of a call, fair to all that are compared."""
 
+import ctypes
 import re
 import statistics
 import time
@@ -7,6 +8,7 @@ import time
 import tensorflow as tf
 
 _RESET_PEAK = "5"  # proc(5), clear_refs
+_M_MMAP_THRESHOLD = -3  # mallopt(3)
 
 
 def interleaved(calls, rounds, seconds=60.0):
@@ -42,9 +44,9 @@ def interleaved(calls, rounds, seconds=60.0):
 def peak_bytes(call, device="CPU:0"):
     """How far memory rises above its level while a call runs.
 
-    On a CPU this is the resident memory of the process, and TensorFlow keeps
-    what it has freed: measure one call in a fresh process, traced but not yet
-    run. On a GPU, TensorFlow's allocator is asked.
+    On a CPU this is the resident memory of the process. TensorFlow may keep
+    scratch space for later calls: measure one call in a fresh process, traced
+    but not yet run. On a GPU, TensorFlow's allocator is asked.
 
     Args:
         call: function without arguments that returns tensors.
@@ -63,6 +65,11 @@ def peak_bytes(call, device="CPU:0"):
         wait_for(results)
         peak = tf.config.experimental.get_memory_info(device)["peak"]
         return peak - before
+    # What the C library has kept of earlier calls would hide a peak, and what it
+    # keeps of this one would raise it.
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, 2**17)
+    libc.malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
         file.write(_RESET_PEAK)
     before = resident_bytes()
