@@ -65,12 +65,12 @@ def peak_bytes(call, device="CPU:0"):
         wait_for(results)
         peak = tf.config.experimental.get_memory_info(device)["peak"]
         return peak - before
-    # What the C library has kept of earlier calls would hide a peak, and what it
-    # keeps of this one would raise it.
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, 2**17)
-    libc.malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
+        # What the C library has kept of earlier calls would hide a peak, and
+        # what it keeps of this one would raise it.
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**17)
+        libc.malloc_trim(0)
         file.write(_RESET_PEAK)
     before = resident_bytes()
     results = call()
