@@ -142,7 +142,7 @@ def spectral_norm(
     Raises:
         ValueError: as in `coding_length`.
     """
-    z1, z2, s1, s2, lam, _ = _prepare(
+    z1, z2, s1, s2, lam, *_ = _prepare(
         z1, z2, distortion, embedding_norm, replicas
     )
     z1, z2, s1, s2 = map(tf.stop_gradient, (z1, z2, s1, s2))
@@ -202,15 +202,16 @@ def _trace_of_log(z1, z2, distortion, order, form, embedding_norm, replicas):
         raise ValueError(
             f"form is {form!r}; expected 'auto', 'batch' or 'feature'."
         )
-    *scaled, lam, m = _prepare(z1, z2, distortion, embedding_norm, replicas)
+    *scaled, m = _prepare(z1, z2, distortion, embedding_norm, replicas)
+    lam = scaled[4]
     d = tf.cast(tf.shape(z1)[1], m.dtype)
     mu = (m + d) / 2
     sides = {
-        "batch": lambda: _batch_wise(*scaled, lam, order, replicas),
-        "feature": lambda: _feature_wise(*scaled, lam, order, replicas),
+        "batch": lambda: _batch_wise(*scaled, order, replicas),
+        "feature": lambda: _feature_wise(*scaled, order, replicas),
     }
     if order == 1:
-        trace = _first_order(*scaled, lam, replicas)
+        trace = _first_order(*scaled, replicas)
     elif form == "auto":
         trace = _cheaper(sides, z1, replicas)
     else:
@@ -234,7 +235,7 @@ def _cheaper(sides, z, replicas):
     return tf.cond(n <= d, sides["batch"], sides["feature"])
 
 
-def _batch_wise(z1, z2, s1, s2, lam, order, replicas):
+def _batch_wise(z1, z2, s1, s2, lam, turned, order, replicas):
     """Tr log(I + lambda (s1 z1) (s2 z2)^T), from the rows of all replicas."""
 
     @tf.custom_gradient
@@ -253,7 +254,8 @@ def _batch_wise(z1, z2, s1, s2, lam, order, replicas):
             dz1 = tf.matmul(columns(scaled), all_z2, transpose_a=True)
             dz2 = tf.matmul(rows(scaled), all_z1)
             along = upstream * rows(shares)
-            return dz1, dz2, *_for_scales(along, s1, s2), None
+            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
+            return dz1, dz2, None, None, None
 
         return value, gradient
 
@@ -286,7 +288,7 @@ def _gathered(z1, z2, s1, s2, replicas):
     return tf.split(everyones, [d, d, 1, 1], 1), columns, rows
 
 
-def _feature_wise(z1, z2, s1, s2, lam, order, replicas):
+def _feature_wise(z1, z2, s1, s2, lam, turned, order, replicas):
     """Tr log(I + lambda (s1 z1)^T (s2 z2)), where C is a sum over samples.
 
     Hence the replicas only have to add up C, and each knows the gradient of its
@@ -305,14 +307,15 @@ def _feature_wise(z1, z2, s1, s2, lam, order, replicas):
             dz1 = tf.matmul(z2, s) * scale
             dz2 = tf.matmul(z1, s, transpose_b=True) * scale
             along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
-            return dz1, dz2, *_for_scales(along, s1, s2), None
+            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
+            return dz1, dz2, None, None, None
 
         return value, gradient
 
     return trace(z1, z2, s1, s2, lam)
 
 
-def _first_order(z1, z2, s1, s2, lam, replicas):
+def _first_order(z1, z2, s1, s2, lam, turned, replicas):
     """Tr C, which is lambda times the sum of all cosines: no product needed."""
 
     @tf.custom_gradient
@@ -324,20 +327,29 @@ def _first_order(z1, z2, s1, s2, lam, replicas):
             scale = upstream * weights
             dz1, dz2 = scale * z2, scale * z1
             along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
-            return dz1, dz2, *_for_scales(along, s1, s2), None
+            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
+            return dz1, dz2, None, None, None
 
         return value, gradient
 
     return trace(z1, z2, s1, s2, lam)
 
 
-def _for_scales(along, s1, s2):
-    """The gradients with respect to s1 and s2, from <z1, dz1> of each row.
+def _tangent(dz1, dz2, along, z1, z2, s1, s2):
+    """Takes out of both gradients what would only change the rows' lengths.
 
-    The embeddings enter as s1 z1 and s2 z2, and the traces hold row i of the
-    one as often as row i of the other: s1 ds1 = <z1, dz1> = <z2, dz2> = s2 ds2.
+    `along`, `[m / N, 1]`, is <z1, dz1> of each row. The traces hold row i of
+    the one view as often as that of the other: <z2, dz2> is the same.
     """
-    return tf.math.divide_no_nan(along, s1), tf.math.divide_no_nan(along, s2)
+    dz1 = dz1 - (along * s1 * s1) * z1
+    with tf.control_dependencies([dz1]):  # one temporary [m, d] at a time
+        dz2 = dz2 - (along * s2 * s2) * z2
+    return dz1, dz2
+
+
+def _as_it_is(dz1, dz2, *_):
+    """For embeddings whose rows have been given no length."""
+    return dz1, dz2
 
 
 def _inside(*tensors):
@@ -450,10 +462,11 @@ def _xla_compiles():
 
 
 def _prepare(z1, z2, distortion, embedding_norm, replicas):
-    """Checks the arguments; z1, z2, s1, s2, lambda and m.
+    """Checks the arguments; z1, z2, s1, s2, lambda, how gradients turn, and m.
 
     The normalised embeddings are s1 z1 and s2 z2, with s1 and s2 of [m / N, 1].
     They are never formed: to scale C is less work, and needs no more memory.
+    Gradients do not flow through s1 and s2; `_tangent` does it for both.
     """
     z1, z2 = tf.convert_to_tensor(z1), tf.convert_to_tensor(z2)
     if z1.dtype != z2.dtype or not z1.dtype.is_floating:
@@ -478,15 +491,17 @@ def _prepare(z1, z2, distortion, embedding_norm, replicas):
     distortion = _checked_distortion(distortion, z1)
     if embedding_norm == "l2":
         s1, s2 = _inverse_lengths(z1), _inverse_lengths(z2)
+        turned = _tangent
     elif embedding_norm == "batch":
         z1 = _standardised(z1, m, replicas)
         z2 = _standardised(z2, m, replicas)
         s1 = s2 = tf.ones_like(z1[:, :1])
+        turned = _as_it_is
     else:
         raise ValueError(
             f"embedding_norm is {embedding_norm!r}; expected 'l2' or 'batch'."
         )
-    return z1, z2, s1, s2, 1 / (m * distortion), m
+    return z1, z2, s1, s2, 1 / (m * distortion), turned, m
 
 
 def _checked_distortion(distortion, like):
@@ -501,13 +516,12 @@ def _checked_distortion(distortion, like):
     return tf.constant(distortion, like.dtype)
 
 
-@tf.custom_gradient
 def _inverse_lengths(z):
     """1 / the length of each row, `[m, 1]`; 0 for a row of zeros."""
-    length = tf.norm(z, axis=1, keepdims=True)
-    s = tf.math.divide_no_nan(tf.ones_like(length), length)
-    # Not s**3, which leaves float32 before its product with z returns.
-    return s, lambda upstream: -(upstream * s * s * s) * z
+    # All in one, the squares need no memory; XLA has no kernel, and fuses.
+    norm = tf.norm if _xla_compiles() else tf.math.reduce_euclidean_norm
+    length = norm(z, axis=1, keepdims=True)
+    return tf.stop_gradient(tf.math.divide_no_nan(tf.ones_like(length), length))
 
 
 def _standardised(z, m, replicas, epsilon=1e-5):
