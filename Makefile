@@ -26,7 +26,8 @@ demo: .venv/.runtime
 
 # Two files of tests at a time: half of a test is one thread's tracing.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile \
+	    --no-loadscope-reorder
 
 # tensorflow-addons ended with TensorFlow 2.15, which needs Python 3.9 to 3.11:
 # an environment of its own, in which what the main one exports is fine-tuned.
