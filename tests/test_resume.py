@@ -12,7 +12,7 @@ def test_struck_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path):
         faults.Strike("full", None, None),
     ]
     lines = []
-    assert faults.drill(tmp_path, strikes, 12, 0, lines.append) == []
+    assert faults.drill(tmp_path, strikes, 7, 0, lines.append) == []
     assert len(lines) == 3
     # The drill can fail, too.
     rows = tmp_path / "struck/run/metrics.csv"

@@ -58,7 +58,7 @@ def test_of_sets_of_classes_a_share_of_all_is_drawn(splits):
     sets = dataclasses.replace(
         splits.bank,
         multi_label=True,
-        read_labels=lambda: np.ones([51, 3], np.int64),
+        read_labels=lambda chosen: np.ones([len(chosen), 3], np.int64),
     )
     few = labelled.fraction(sets, 0.1, seed=0)
     assert few.labels.shape == (5, 3)
