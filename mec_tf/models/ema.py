@@ -1,6 +1,7 @@
 """The target network: an exponential moving average of the online network."""
 
 import keras
+import tensorflow as tf
 
 
 def copy_as_target(online):
@@ -42,5 +43,9 @@ def update_ema(target, online, momentum):
     """
     for average, parameter in zip(target.weights, online.weights, strict=True):
         if parameter.trainable:
-            # One product less than the sum of two; equal in exact arithmetic.
-            average.assign_add((1.0 - momentum) * (parameter - average))
+            # Equal in exact arithmetic, with fewer passes over memory.
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=average.value.handle,
+                alpha=tf.cast(1.0 - momentum, average.dtype),
+                delta=average - parameter,
+            )

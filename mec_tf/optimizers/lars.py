@@ -3,9 +3,11 @@
 import keras
 import tensorflow as tf
 
+from mec_tf.optimizers.sgd import SGD
+
 
 @keras.saving.register_keras_serializable(package="mec_tf")
-class LARS(keras.optimizers.Optimizer):
+class LARS(SGD):
     """SGD whose rate each layer scales by the norms of weight and gradient.
 
         g = g + weight_decay * w
@@ -42,56 +44,36 @@ class LARS(keras.optimizers.Optimizer):
         name="lars",
         **kwargs,
     ):
-        # Keras would decay by itself, apart from the momentum, if it were
-        # handed the weight decay.
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(
-                f"Received momentum={momentum}; expected a float in [0, 1). "
-                "Pass 0.9 for the usual one."
-            )
-        if weight_decay < 0:
-            raise ValueError(
-                f"Received weight_decay={weight_decay}; expected a float >= 0. "
-                "Pass 0 for none."
-            )
+        super().__init__(
+            learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            decay_low_rank=False,
+            name=name,
+            **kwargs,
+        )
         if trust_coefficient <= 0:
             raise ValueError(
                 f"Received trust_coefficient={trust_coefficient}; expected a "
                 "float > 0. Pass 0.001 for the usual one."
             )
-        self.momentum = momentum
-        self.coupled_weight_decay = weight_decay
         self.trust_coefficient = trust_coefficient
 
-    def build(self, variables):
-        """Creates one velocity per variable."""
-        if not self.built:
-            super().build(variables)
-            self.velocities = self.add_optimizer_variables(
-                variables, "velocity"
-            )
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable, and its velocity, in place."""
-        gradient = tf.cast(gradient, variable.dtype)
-        learning_rate = tf.cast(learning_rate, variable.dtype)
+    def direction(self, gradient, variable):
+        """What the velocity takes up: the scaled gradient with its decay."""
+        gradient = super().direction(gradient, variable)
         if len(variable.shape) >= 2:
-            gradient = gradient + self.coupled_weight_decay * variable
             gradient = gradient * self._trust(variable, gradient)
-        velocity = self.velocities[self._get_variable_index(variable)]
-        self.assign(velocity, self.momentum * velocity + gradient)
-        self.assign_sub(variable, learning_rate * velocity)
+        return gradient
 
     def _trust(self, variable, gradient):
-        w, g = tf.norm(variable), tf.norm(gradient)
+        w = tf.math.reduce_euclidean_norm(variable)
+        g = tf.math.reduce_euclidean_norm(gradient)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(w, g)
         return tf.where(ratio > 0, ratio, tf.ones_like(ratio))
 
     def get_config(self):
         """What the constructor takes, for serialisation."""
-        return super().get_config() | {
-            "momentum": self.momentum,
-            "weight_decay": self.coupled_weight_decay,
-            "trust_coefficient": self.trust_coefficient,
-        }
+        config = super().get_config()
+        del config["decay_low_rank"]
+        return config | {"trust_coefficient": self.trust_coefficient}
