@@ -28,7 +28,6 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mec_tf import command
-from mec_tf.benchmarks.timing import wait_for
 from mec_tf.formats import onnx, origins, saved_model
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "What to serve.")
@@ -120,11 +119,11 @@ def cpu_seconds(calls, rounds):
     """Median CPU time of each call, in seconds; they take turns."""
     times = {name: [] for name in calls}
     for call in calls.values():
-        wait_for(call())  # Traces and compiles.
+        call()  # Traces and compiles.
     for _ in range(rounds):
         for name, call in calls.items():
             start = time.process_time()
-            wait_for(call())
+            call()
             times[name].append(time.process_time() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 

@@ -18,8 +18,7 @@ def interleaved(calls, rounds, seconds=60.0):
     one round is all: such calls take minutes, and begin compiled.
 
     Args:
-        calls: dict from a name to a function without arguments that returns
-            tensors, of which it waits for all.
+        calls: dict from a name to a function without arguments.
         rounds: how often each is timed, at least 1.
         seconds: no further round begins after this time.
 
@@ -28,7 +27,8 @@ def interleaved(calls, rounds, seconds=60.0):
     """
     if rounds > 1:
         for call in calls.values():
-            wait_for(call())
+            call()
+        tf.test.experimental.sync_devices()
     times = {name: [] for name in calls}
     begin = time.perf_counter()
     for done in range(rounds):
@@ -36,7 +36,9 @@ def interleaved(calls, rounds, seconds=60.0):
             break
         for name, call in calls.items():
             start = time.perf_counter()
-            wait_for(call())
+            call()
+            # A GPU computes behind our back.
+            tf.test.experimental.sync_devices()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 
@@ -62,7 +64,8 @@ def peak_bytes(call, device="CPU:0"):
         before = tf.config.experimental.get_memory_info(device)["current"]
         tf.config.experimental.reset_memory_stats(device)
         results = call()
-        wait_for(results)
+        tf.test.experimental.sync_devices()
+        del results
         peak = tf.config.experimental.get_memory_info(device)["peak"]
         return peak - before
     with open("/proc/self/clear_refs", "w") as file:
@@ -74,23 +77,14 @@ def peak_bytes(call, device="CPU:0"):
         file.write(_RESET_PEAK)
     before = resident_bytes()
     results = call()
-    wait_for(results)
+    tf.test.experimental.sync_devices()
+    del results
     return _status_bytes("VmHWM") - before
 
 
 def resident_bytes():
     """Memory that this process holds, in bytes; Linux only."""
     return _status_bytes("VmRSS")
-
-
-def wait_for(tensors):
-    """Returns when the tensors are there: a GPU computes behind our back.
-
-    Args:
-        tensors: nested structure of tensors of any shape.
-    """
-    for tensor in tf.nest.flatten(tensors):
-        tf.reshape(tensor, [-1])[:1].numpy()
 
 
 def _status_bytes(field):
