@@ -67,8 +67,7 @@ class LARS(SGD):
         return gradient
 
     def _trust(self, variable, gradient):
-        w = tf.math.reduce_euclidean_norm(variable)
-        g = tf.math.reduce_euclidean_norm(gradient)
+        w, g = _norm(variable), _norm(gradient)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(w, g)
         return tf.where(ratio > 0, ratio, tf.ones_like(ratio))
 
@@ -77,3 +76,8 @@ class LARS(SGD):
         config = super().get_config()
         del config["decay_low_rank"]
         return config | {"trust_coefficient": self.trust_coefficient}
+
+
+def _norm(tensor):
+    """Euclidean norm, a scalar; of one pass, where `tf.norm` takes three."""
+    return tf.sqrt(2.0 * tf.nn.l2_loss(tensor))

@@ -25,7 +25,8 @@ def random_parameters(rng):
     }
 
 
-def test_follows_the_equations_over_several_steps():
+@pytest.mark.parametrize("jit", [False, True])
+def test_follows_the_equations_over_several_steps(jit):
     rng = np.random.default_rng(0)
     parameters = random_parameters(rng)
     constants = {
@@ -38,7 +39,7 @@ def test_follows_the_equations_over_several_steps():
     w = {n: p.numpy().astype(np.float64) for n, p in parameters.items()}
     v = {n: np.zeros_like(value) for n, value in w.items()}
     optimizer.build(list(parameters.values()))
-    update = tf.function(optimizer.apply)
+    update = tf.function(optimizer.apply, jit_compile=jit)
     for step in range(6):
         g = {n: rng.normal(size=value.shape) for n, value in w.items()}
         update([tf.constant(gradient, tf.float32) for gradient in g.values()])
