@@ -3,9 +3,10 @@
 An objective that couples the whole batch, as MEC does, cannot be accumulated
 over parts of it. It can be differentiated in two passes, exactly: embeddings of
 all parts, without gradient; the objective's gradient with respect to them;
-then, part by part, the embeddings once more, through which that gradient
-travels back. Memory grows with the part; of the whole batch only its uint8
-views and its embeddings are held. The price is one more forward pass.
+then, part by part and view by view, the embeddings once more, through which
+that gradient travels back. Memory grows with one view of a part; of the whole
+batch only its uint8 views and its embeddings are held. The price is one more
+forward pass.
 
 Source: Gao et al., 2021, "Scaling Deep Contrastive Learning Batch Size under
 Memory Limited Setup" (GradCache), https://arxiv.org/abs/2101.06983.
@@ -42,7 +43,16 @@ def count(micro_batch_size, *, batch_size, replicas):
 
 
 def loss_and_gradients(
-    batch, *, parts, embed, embed_online, signature, compare, learned, state
+    batch,
+    *,
+    parts,
+    augment,
+    embed,
+    embed_online,
+    signature,
+    compare,
+    learned,
+    state,
 ):
     """What one tape over the whole batch would give, part by part.
 
@@ -54,9 +64,12 @@ def loss_and_gradients(
     Args:
         batch: Nested structure of tensors `[n, ...]`, n divisible by `parts`.
         parts: Number of micro-batches.
-        embed: Function of a part of the batch; returns two lists of embeddings
-            `[n / parts, d]`: those that learn, and those that are held.
-        embed_online: The same for those that learn alone, for the second pass.
+        augment: Function of a part of the batch; returns the list of its views.
+        embed: Function of these views; returns two lists of embeddings
+            `[n / parts, d]`: those that learn, one per view, and those that are
+            held.
+        embed_online: Function of one view; returns its embeddings that learn,
+            for the second pass.
         signature: Nested `tf.TensorSpec` of what `embed` returns.
         compare: Function of both lists for the whole batch, `[n, d]` each, that
             returns the loss, a scalar, and a structure to pass on.
@@ -69,7 +82,7 @@ def loss_and_gradients(
     """
     batch = tf.nest.map_structure(lambda rows: _cut(rows, parts), batch)
     before = [tf.convert_to_tensor(variable) for variable in state]
-    online, targets = _each(embed, batch, signature)
+    online, targets = _each(lambda part: embed(augment(part)), batch, signature)
     whole = [_join(rows) for rows in online]
     with tf.GradientTape() as tape:
         tape.watch(whole)
@@ -80,10 +93,18 @@ def loss_and_gradients(
         variable.assign(value)
 
     def gradients_of_part(part):
-        views, upstream = part
-        with tf.GradientTape() as tape:
-            online = embed_online(views)
-        return tape.gradient(online, learned, output_gradients=upstream)
+        part, upstream = part
+        total = []
+        for view, upstream_of_view in zip(augment(part), upstream, strict=True):
+            with tf.control_dependencies(total):  # one view at a time
+                view = tf.identity(view)
+            with tf.GradientTape() as tape:
+                online = embed_online(view)
+            gradients = tape.gradient(
+                online, learned, output_gradients=upstream_of_view
+            )
+            total = _added(total, gradients) if total else gradients
+        return total
 
     gradients = _sum(gradients_of_part, (batch, upstream), learned)
     return passed, gradients
@@ -99,14 +120,28 @@ def _join(rows):
     return tf.reshape(rows, [-1, *rows.shape[2:]])
 
 
+def _part(batch, k):
+    """Part k of a nested structure of `[parts, n / parts, ...]`."""
+    return tf.nest.map_structure(lambda rows: rows[k], batch)
+
+
+def _parts(batch):
+    return tf.nest.flatten(batch)[0].shape[0]
+
+
+def _added(tensors, others):
+    return [t + o for t, o in zip(tensors, others, strict=True)]
+
+
 def _each(function, batch, signature):
     """The function's outputs for every part, stacked."""
     if _several_replicas():
         outputs = _in_turns(function, batch)
         return tf.nest.map_structure(lambda *rows: tf.stack(rows), *outputs)
+    # Over numbers: a loop over the parts themselves would begin by a copy.
     return tf.map_fn(
-        function,
-        batch,
+        lambda k: function(_part(batch, k)),
+        tf.range(_parts(batch)),
         fn_output_signature=signature,
         parallel_iterations=1,
     )
@@ -117,13 +152,14 @@ def _sum(function, batch, like):
     total = [tf.zeros_like(tensor) for tensor in like]
     if _several_replicas():
         for output in _in_turns(function, batch):
-            total = [t + o for t, o in zip(total, output, strict=True)]
+            total = _added(total, output)
         return total
-
-    def add(total, part):
-        return [t + o for t, o in zip(total, function(part), strict=True)]
-
-    return tf.foldl(add, batch, total, parallel_iterations=1)
+    return tf.foldl(
+        lambda total, k: _added(total, function(_part(batch, k))),
+        tf.range(_parts(batch)),
+        total,
+        parallel_iterations=1,
+    )
 
 
 def _several_replicas():
@@ -136,12 +172,9 @@ def _in_turns(function, batch):
 
     Each part waits for the one before, or all would be in memory together.
     """
-    parts = tf.nest.flatten(batch)[0].shape[0]
     outputs = []
-    for k in range(parts):
+    for k in range(_parts(batch)):
         with tf.control_dependencies(tf.nest.flatten(outputs[-1:])):
-            part = tf.nest.map_structure(
-                lambda rows, k=k: tf.identity(rows[k]), batch
-            )
+            part = _part(batch, k)
         outputs.append(function(part))
     return outputs

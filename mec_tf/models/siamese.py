@@ -179,8 +179,9 @@ class SiameseModel(MultiWorkerFit):
         return micro_batches.loss_and_gradients(
             {name: batch[name] for name in ("views", "draws")},
             parts=self.micro_batches,
-            embed=lambda part: self.embed(self.augment(part)),
-            embed_online=lambda part: self.embed_online(self.augment(part))[1],
+            augment=self.augment,
+            embed=self.embed,
+            embed_online=lambda view: self.embed_online([view])[1][0],
             signature=(
                 [embedding] * len(batch["views"]),
                 [] if symmetric else [embedding] * 2,
