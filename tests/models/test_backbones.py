@@ -12,7 +12,7 @@ def test_builds_a_residual_network_by_name():
 
 
 @pytest.mark.parametrize(
-    ("name", "d"), [("MobileNetV2", 1280), ("EfficientNetV2B0", 1280)]
+    ("name", "d"), [("MobileNetV2", 1280), ("MobileNetV3Small", 576)]
 )
 def test_builds_any_keras_application(name, d):
     model = build_backbone(f"keras:{name}")
