@@ -65,7 +65,7 @@ def peak_bytes(call, device="CPU:0"):
         tf.config.experimental.reset_memory_stats(device)
         results = call()
         tf.test.experimental.sync_devices()
-        del results
+        del results  # not before all is there
         peak = tf.config.experimental.get_memory_info(device)["peak"]
         return peak - before
     with open("/proc/self/clear_refs", "w") as file:
@@ -78,7 +78,7 @@ def peak_bytes(call, device="CPU:0"):
     before = resident_bytes()
     results = call()
     tf.test.experimental.sync_devices()
-    del results
+    del results  # not before all is there
     return _status_bytes("VmHWM") - before
 
 
