@@ -6,6 +6,7 @@ which step it saved, from which the same command, without --overwrite, goes on.
 A second Ctrl-C, or a signal before training begins, ends it without saving.
 """
 
+import re
 import signal
 import sys
 import traceback
@@ -39,12 +40,21 @@ def run(main):
                 raise
             if logging.get_verbosity() > logging.INFO:
                 traceback.print_exc()
-            sys.exit(f"mec_tf: {' '.join(str(error).split())}")
+            sys.exit(f"mec_tf: {' '.join(as_flags(str(error)).split())}")
         except KeyboardInterrupt:
             say("Ctrl-C: stopped at once; only what was saved before is kept")
             sys.exit(128 + signal.SIGINT)
 
     app.run(guarded, flags_parser=config.parse)
+
+
+def as_flags(message):
+    """A message in which fields in backticks are written as flags."""
+    return re.sub(
+        r"`(\w+)`",
+        lambda field: f"--{field[1]}" if field[1] in FLAGS else field[0],
+        message,
+    )
 
 
 def prepare_devices(*, compiled=False):

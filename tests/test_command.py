@@ -16,3 +16,8 @@ def test_ctrl_c_that_does_not_wait_is_one_line(monkeypatch, capsys):
     assert ended.value.code == 130
     (line,) = capsys.readouterr().err.splitlines()
     assert "only what was saved before is kept" in line
+
+
+def test_fields_are_shown_as_flags():
+    line = command.as_flags("`verbosity`=3: `unknown` is not a flag")
+    assert line == "--verbosity=3: `unknown` is not a flag"

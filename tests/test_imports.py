@@ -10,7 +10,8 @@ PACKAGE = Path(mec_tf.__file__).parent
 MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
-    {"version", "files", "cluster"},
+    {"version", "errors"},
+    {"files", "cluster"},
     {"objectives", "optimizers", "augment"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},
     {"models"},

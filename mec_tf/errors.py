@@ -1,0 +1,11 @@
+"""The one error that is the user's to mend."""
+
+
+class UserError(ValueError):
+    """Input that cannot be used: received, expected, how to mend it.
+
+    A main turns it, and nothing else that is raised on purpose, into one line
+    and exit code 1. Settings are written as fields in backticks, with their
+    values where that helps: "`batch_size`=96 cannot be shared evenly by 5
+    replicas; give a multiple of 5". A main shows them as its flags.
+    """
