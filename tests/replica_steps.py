@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 import mec_tf  # noqa: F401, sets oneDNN before TensorFlow is loaded
+from benchmarks import scaling
 from mec_tf import distribute
 from mec_tf.augment import policy as policies
-from mec_tf.benchmarks import scaling, two_workers
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.data import pipeline, sources
 from mec_tf.models import SiameseModel, heads
@@ -29,6 +29,7 @@ from mec_tf.models.batch_norm import BatchNormalization
 from mec_tf.objectives import mec
 from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import LARS, SGD
+from tests.drills import two_workers
 
 BATCH, STEPS, SAVED = 32, 5, 3
 # 1,438 digits are 44 batches and a rest of 30: the third step begins an epoch.

@@ -18,7 +18,7 @@ FLOORS = [
     {"evaluations"},
     {"formats", "monitors", "plots"},
     {"config", "command"},
-    MAINS | {"benchmarks"},
+    MAINS,
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -78,7 +78,7 @@ def test_only_mains_see_flags():
         for path in modules()
         if "config" in imported_rooms(path) or "flags" in absl_names(path)
     }
-    assert readers <= MAINS | {"config", "command", "benchmarks"}
+    assert readers <= MAINS | {"config", "command"}
 
 
 def test_objectives_import_tensorflow_alone():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import environment
 
-from mec_tf.benchmarks import loopback
+from tests.drills import loopback
 
 SCRIPT = str(Path(__file__).with_name("replica_steps.py"))
 SECONDS = 900  # generous: others may use the machine

@@ -2,7 +2,7 @@
 
 import signal
 
-from mec_tf.benchmarks import faults
+from tests.drills import faults
 
 
 def test_struck_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path):

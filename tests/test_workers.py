@@ -9,7 +9,7 @@ from conftest import SMALL, command_line
 from test_train import rows
 
 from mec_tf import cluster, distribute
-from mec_tf.benchmarks import loopback
+from tests.drills import loopback
 
 SECONDS = 900  # generous: others may use the machine
 # One network instead of two: it compiles sooner.

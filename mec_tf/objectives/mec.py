@@ -29,7 +29,7 @@ from mec_tf.objectives.replicas import ALONE
 # The estimate of the norm is a lower bound. The guard brings it to 1 / 1.1,
 # which leaves the true norm below 1 where the estimate reaches 91 % of it. With
 # these numbers it reached 98 % on ten kinds of embeddings (measured by
-# `python -m mec_tf.benchmarks.guard`); a single trial may start badly.
+# `python -m benchmarks.guard`); a single trial may start badly.
 GUARD_MARGIN = 1.1
 POWER_ITERATIONS = 16
 TRIALS = 8

@@ -1,27 +1,10 @@
 """The benchmarks of exports run, on one small export."""
 
-import importlib
-
 import numpy as np
 import pytest
-from absl import flags
 
-from mec_tf.benchmarks.fine_tuning_loop import accuracies
-
-
-def benchmark(name):
-    """Imports a main, out of whose way it takes the flags of others."""
-    registered = dict(flags.FLAGS.flags_by_module_dict())
-    for module in registered:
-        if module.startswith("mec_tf.benchmarks."):
-            for flag in list(registered[module]):
-                delattr(flags.FLAGS, flag.name)
-    return importlib.import_module(f"mec_tf.benchmarks.{name}")
-
-
-fine_tuning, routes, serving, _ = map(
-    benchmark, ("fine_tuning", "routes", "serving", "input")
-)
+from benchmarks import fine_tuning, routes, serving
+from benchmarks.fine_tuning_loop import accuracies
 
 
 @pytest.fixture(scope="module")

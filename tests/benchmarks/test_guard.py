@@ -1,4 +1,4 @@
-from mec_tf.benchmarks import guard
+from benchmarks import guard
 
 
 def test_the_estimate_is_good_enough_for_the_guard():

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from benchmarks import input as benchmark
+from benchmarks import pillow_loader
 from mec_tf.augment.policy import preset
-from mec_tf.benchmarks import input as benchmark
-from mec_tf.benchmarks import pillow_loader
 from mec_tf.data import sources
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mec_tf.benchmarks import loss, timing
+from benchmarks import loss, timing
 
 
 def test_all_contenders_compute_the_same_loss():
@@ -73,7 +73,7 @@ def test_peak_of_memory_holds_the_result():
 PEAK_OF_ONES = """
 import sys
 import tensorflow as tf
-from mec_tf.benchmarks import timing
+from benchmarks import timing
 
 tf.ones([1])  # which starts the device
 print(timing.peak_bytes(lambda: tf.ones([int(sys.argv[1])])))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from mec_tf.benchmarks import scaling
+from benchmarks import scaling
 from mec_tf.models import heads
 from mec_tf.models.batch_norm import BatchNormalization
 

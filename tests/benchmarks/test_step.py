@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import step as benchmark
 from mec_tf.augment import policy
-from mec_tf.benchmarks import step as benchmark
 from mec_tf.formats.torchvision import load_state_dict
 from mec_tf.models import SiameseModel, build_backbone, heads
 from mec_tf.objectives.criterion import MECCriterion
@@ -30,8 +30,8 @@ def torch_step():
     # LLVM crashes beside TensorFlow's.
     sys.modules.setdefault("triton", None)
     pytest.importorskip("torch")
-    pytest.importorskip("mec_tf.benchmarks.torch_step")
-    from mec_tf.benchmarks import torch_step
+    pytest.importorskip("benchmarks.torch_step")
+    from benchmarks import torch_step
 
     return torch_step
 

@@ -1,6 +1,6 @@
 """What it costs to serve an exported encoder: size, cold load, images/s.
 
-    python -m mec_tf.benchmarks.serving --backbone=resnet50
+    python -m benchmarks.serving --backbone=resnet50
 
 Exports an untrained encoder and prints its size on disk; the seconds that a
 fresh process takes to load it and to answer its first request; and images per
@@ -12,6 +12,7 @@ All compute on one thread and are judged by the CPU time that they take, which
 other work on the machine changes less than the time on the wall.
 """
 
+import argparse
 import io
 import json
 import statistics
@@ -23,20 +24,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from mec_tf import command
 from mec_tf.formats import onnx, origins, saved_model
 
-_BACKBONE = flags.DEFINE_string("backbone", "resnet50", "What to serve.")
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 8, "Images per request.", lower_bound=1
-)
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 5, "Requests timed of each kind.", lower_bound=1
-)
 _COLD = """
 import json, sys, time
 def now(): return time.perf_counter(), time.process_time()
@@ -130,9 +122,18 @@ def cpu_seconds(calls, rounds):
 
 def main():
     """Prints sizes, seconds, and images per second and core."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving")
+    parser.add_argument("--backbone", default="resnet50", help="what to serve")
+    parser.add_argument(
+        "--batch_size", type=int, default=8, help="images per request"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="requests timed of each kind"
+    )
+    arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    origin = origins.untrained(_BACKBONE.value)
+    origin = origins.untrained(arguments.backbone)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "export"
         saved_model.save(origin.encoder, folder, **origin.about)
@@ -141,14 +142,14 @@ def main():
             print(f"{name:<30} {size:8.1f} MB")
         for name, (wall, cpu) in cold_start(folder).items():
             print(f"{name:<30} {wall:8.2f} s ({cpu:.2f} s of CPU)")
-        calls = requests(origin.encoder, folder, _BATCH_SIZE.value)
-        times = cpu_seconds(calls, _ROUNDS.value)
+        calls = requests(origin.encoder, folder, arguments.batch_size)
+        times = cpu_seconds(calls, arguments.rounds)
     live = next(iter(times.values()))
     for name, seconds in times.items():
-        rate = _BATCH_SIZE.value / seconds
+        rate = arguments.batch_size / seconds
         print(f"{name:<30} {rate:8.1f} images/s and core", end="")
         print(f"   {live / seconds:.2f} of the live model's")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    main()

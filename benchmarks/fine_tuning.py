@@ -1,6 +1,6 @@
 """Fine-tunes an exported encoder on labelled digits, through every route.
 
-    python -m mec_tf.benchmarks.fine_tuning --export=exports/digits \
+    python -m benchmarks.fine_tuning --export=exports/digits \
         --hub_python=.venv-interop/bin/python
 
 The same images in the same order, the same head and the same plain SGD, so
@@ -8,6 +8,7 @@ that accuracies differ by rounding alone, which training amplifies: `--seeds`
 tells how far. `make test-interop` sets up a Python for `--hub_python`.
 """
 
+import argparse
 import json
 import subprocess
 import tempfile
@@ -16,25 +17,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 import mec_tf.models  # noqa: F401  registers our batch norm
-from mec_tf import command
-from mec_tf.benchmarks.fine_tuning_loop import accuracies
+from benchmarks.fine_tuning_loop import accuracies
 from mec_tf.data import pipeline, sources
 
-_EXPORT = flags.DEFINE_string(
-    "export", None, "Folder of an export.", required=True
-)
-_HUB_PYTHON = flags.DEFINE_list(
-    "hub_python", [], "Pythons of environments with tensorflow-hub."
-)
-_SEEDS = flags.DEFINE_integer(
-    "seeds", 3, "Trainings on each route.", lower_bound=1
-)
-_EPOCHS = flags.DEFINE_integer(
-    "epochs", 5, "Passes over the digits in each training.", lower_bound=1
-)
 _HUB_SCRIPT = Path(__file__).with_name("hub_fine_tuning.py")
 
 
@@ -104,22 +91,44 @@ def in_other_python(python, *arguments):
 
 def main():
     """Prints one line for each route."""
-    export = Path(_EXPORT.value).absolute()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fine_tuning")
+    parser.add_argument(
+        "--export", type=Path, required=True, help="folder of an export"
+    )
+    parser.add_argument(
+        "--hub_python",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="Pythons of environments with tensorflow-hub",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="trainings on each route"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=5, help="passes in each training"
+    )
+    arguments = parser.parse_args()
+    export = arguments.export.absolute()
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         path = labelled_digits(Path(folder))
         digits = dict(np.load(path))
         for name, route in ROUTES.items():
             rows[name] = accuracies(
-                route, export, digits, seeds=_SEEDS.value, epochs=_EPOCHS.value
+                route,
+                export,
+                digits,
+                seeds=arguments.seeds,
+                epochs=arguments.epochs,
             )
-        for python in _HUB_PYTHON.value:
+        for python in arguments.hub_python:
             version, found = in_other_python(
-                Path(python).absolute(),
+                python.absolute(),
                 export,
                 path,
-                _SEEDS.value,
-                _EPOCHS.value,
+                arguments.seeds,
+                arguments.epochs,
             )
             rows[f"hub.KerasLayer, TensorFlow {version}"] = found
     print("accuracy on held-out digits: mean, then each seed")
@@ -129,4 +138,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    main()

@@ -1,6 +1,6 @@
 """Whether the model of `benchmarks.scaling` holds for two processes.
 
-    python -m mec_tf.benchmarks.two_workers
+    python -m tests.drills.two_workers
 
 trains a small network with one process and with two, on one core each, and
 compares, for both forms of the objective: how often the two exchange something
@@ -22,13 +22,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops import collective_ops
 
+from benchmarks import scaling
 from mec_tf import distribute
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
-from mec_tf.benchmarks import loopback, scaling
 from mec_tf.models import SiameseModel, build_backbone, heads
 from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import SGD
+from tests.drills import loopback
 
 ROWS, SIZE, DIM = 64, 16, 128  # of each replica
 WARM_UP, STEPS = 3, 20
@@ -184,7 +185,7 @@ def _found(process, log):
 
 def compare(form):
     """Runs one process, then two; the lines of their table."""
-    command = [sys.executable, "-m", "mec_tf.benchmarks.two_workers", form]
+    command = [sys.executable, "-m", "tests.drills.two_workers", form]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "alone.log"
         with open(log, "w") as file:

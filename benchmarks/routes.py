@@ -1,6 +1,6 @@
 """Do features travel? One encoder, by every way that leads to its features.
 
-    python -m mec_tf.benchmarks.routes --backbone=resnet50,resnet_tiny \
+    python -m benchmarks.routes --backbone resnet50 resnet_tiny \
         --hub_python=.venv-interop/bin/python
 
 Exports an encoder with random weights and batch-norm statistics in every
@@ -10,6 +10,7 @@ environment run in a process of their own: PyTorch, and every Python of
 `--hub_python` that has tensorflow-hub (`make test-interop` sets one up).
 """
 
+import argparse
 import importlib.util
 import subprocess
 import sys
@@ -19,21 +20,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 from sklearn.datasets import load_sample_images
 
-from mec_tf import command
 from mec_tf.files import replaced_folder
 from mec_tf.formats import onnx, origins, saved_model, torch_file, torchvision
 from mec_tf.models.encoder import backbone_of
 from mec_tf.models.resnet import ARCHITECTURES
 
-_BACKBONE = flags.DEFINE_list(
-    "backbone", ["resnet50", "resnet_tiny"], "Backbones to export."
-)
-_HUB_PYTHON = flags.DEFINE_list(
-    "hub_python", [], "Pythons of environments with tensorflow-hub."
-)
 # Scripts for other environments: they import nothing of this package.
 _HERE = Path(__file__).parent
 _OTHERS = {"hub": _HERE / "hub_route.py", "torch": _HERE / "torch_route.py"}
@@ -153,8 +146,24 @@ def _by_script(script, python, *arguments):
 
 def main():
     """Prints a table for each backbone."""
-    for backbone in _BACKBONE.value:
-        pythons = [Path(path).absolute() for path in _HUB_PYTHON.value]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.routes")
+    parser.add_argument(
+        "--backbone",
+        nargs="+",
+        default=["resnet50", "resnet_tiny"],
+        choices=ARCHITECTURES,
+        help="backbones to export",
+    )
+    parser.add_argument(
+        "--hub_python",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="Pythons of environments with tensorflow-hub",
+    )
+    arguments = parser.parse_args()
+    pythons = [path.absolute() for path in arguments.hub_python]
+    for backbone in arguments.backbone:
         with tempfile.TemporaryDirectory() as folder:
             routes = measure(backbone, pythons, Path(folder))
         print(f"{backbone}: largest difference, as a part of the largest")
@@ -164,4 +173,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    main()

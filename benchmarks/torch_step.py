@@ -5,7 +5,7 @@ last order, Algorithm 1 of the paper under autodiff, an EMA target, SGD. It runs
 in a process of its own, which takes one step for each line that it reads and
 answers with the loss:
 
-    python -m mec_tf.benchmarks.torch_step --backbone=resnet50 --size=128
+    python -m benchmarks.torch_step --backbone=resnet50 --size=128
 """
 
 import argparse
@@ -134,9 +134,7 @@ def algorithm_1(z1, z2, distortion):
 
 def main(argv=None):
     """Takes steps on random images until standard input ends."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mec_tf.benchmarks.torch_step"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.torch_step")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)

@@ -1,6 +1,6 @@
 """How many images per second the views of two-view training cost.
 
-    python -m mec_tf.benchmarks.input --data_dir=DIR
+    python -m benchmarks.input --data_dir=DIR
 
 Measures, interleaved and with medians: a reference loader on Pillow in worker
 processes (which need not even hand their views over), our host part (reading,
@@ -14,6 +14,7 @@ host spends on it. The memory of this process is printed round by round:
 `--rounds` and `--batches` say for how many images it is to stay flat.
 """
 
+import argparse
 import concurrent.futures
 import itertools
 import multiprocessing
@@ -21,33 +22,10 @@ import os
 import statistics
 import time
 
-from absl import flags
-
-from mec_tf import command
+from benchmarks import pillow_loader, timing
 from mec_tf.augment import photometric
 from mec_tf.augment.policy import preset
-from mec_tf.benchmarks import pillow_loader, timing
 from mec_tf.data import pipeline, sources
-
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of images.", required=True
-)
-_VIEWS = flags.DEFINE_string("views", "byol", "Preset of views.")
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 32, "Images per batch.", lower_bound=1
-)
-_BATCHES = flags.DEFINE_integer(
-    "batches", 8, "Batches per measurement.", lower_bound=1
-)
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 5, "Measurements of each part, interleaved.", lower_bound=1
-)
-_WORKERS = flags.DEFINE_integer(
-    "workers", 2, "Processes of the reference loader.", lower_bound=1
-)
-_TARGET = flags.DEFINE_float(
-    "target", 2000.0, "Images per second that a training would take."
-)
 
 
 def measure(source, policy, *, batch_size, batches, rounds, workers):
@@ -178,22 +156,44 @@ def report(results, *, target):
 
 def main():
     """Measures and prints."""
-    source = sources.load("folder", data_dir=_DATA_DIR.value).pretrain
-    policy = preset(_VIEWS.value, image_size=224)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.input")
+    parser.add_argument("--data_dir", required=True, help="folder of images")
+    parser.add_argument("--views", default="byol", help="preset of views")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="images per batch"
+    )
+    parser.add_argument(
+        "--batches", type=int, default=8, help="batches per measurement"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each part"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="of the reference loader"
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        default=2000.0,
+        help="images per second that a training would take",
+    )
+    arguments = parser.parse_args()
+    source = sources.load("folder", data_dir=arguments.data_dir).pretrain
+    policy = preset(arguments.views, image_size=224)
     cores = len(os.sched_getaffinity(0))
-    print(f"{source.description}; {cores} cores; views {_VIEWS.value}, 224")
+    print(f"{source.description}; {cores} cores; views {arguments.views}, 224")
     results, memory = measure(
         source,
         policy,
-        batch_size=_BATCH_SIZE.value,
-        batches=_BATCHES.value,
-        rounds=_ROUNDS.value,
-        workers=_WORKERS.value,
+        batch_size=arguments.batch_size,
+        batches=arguments.batches,
+        rounds=arguments.rounds,
+        workers=arguments.workers,
     )
-    print(*report(results, target=_TARGET.value), sep="\n")
+    print(*report(results, target=arguments.target), sep="\n")
     for images, held in memory:
         print(f"Memory after {images:,} images: {held / 2**20:,.0f} MiB.")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    main()

@@ -1,6 +1,6 @@
 """How close the estimate of the guard comes to the true norm.
 
-    python -m mec_tf.benchmarks.guard
+    python -m benchmarks.guard
 
 prints, for several kinds of embeddings, the worst estimate of many start
 vectors at several shapes, relative to the true norm. Below 0.91 the series
@@ -81,7 +81,7 @@ def main(argv=None):
     Args:
         argv: the arguments of the command; those of the process by default.
     """
-    parser = argparse.ArgumentParser(prog="python -m mec_tf.benchmarks.guard")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard")
     parser.add_argument("--starts", type=int, default=10, help="seeds of each")
     starts = parser.parse_args(argv).starts
     print(f"Worst of {starts} starts, relative to the true norm.\n")

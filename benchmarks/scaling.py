@@ -1,10 +1,10 @@
 """What N replicas tell one another in a step, and what it costs: a model.
 
-    python -m mec_tf.benchmarks.scaling
+    python -m benchmarks.scaling
 
 prints the bytes that each replica sends in a step, and how much of N devices'
 speed is left. Nothing here is measured but where it says so; how far the model
-holds for two processes, `python -m mec_tf.benchmarks.two_workers` shows.
+holds for two processes, `python -m tests.drills.two_workers` shows.
 """
 
 import argparse
@@ -224,7 +224,7 @@ def main(argv=None):
         argv: The arguments of the command; those of the process by default.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mec_tf.benchmarks.scaling",
+        prog="python -m benchmarks.scaling",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

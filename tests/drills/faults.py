@@ -1,6 +1,6 @@
 """Takes a run away at random moments and compares what becomes of it.
 
-    python -m mec_tf.benchmarks.faults
+    python -m tests.drills.faults
 
 trains on digits twice: once undisturbed, and once struck many times, by SIGKILL
 and SIGTERM, while it starts, between steps and in the middle of writing a
@@ -262,7 +262,7 @@ def main(argv=None):
     Args:
         argv: The arguments of the command; those of the process by default.
     """
-    parser = argparse.ArgumentParser(prog="python -m mec_tf.benchmarks.faults")
+    parser = argparse.ArgumentParser(prog="python -m tests.drills.faults")
     parser.add_argument("--strikes", type=int, default=20, help="of signals")
     parser.add_argument("--epochs", type=int, default=120, help="of 5 steps")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")

@@ -1,18 +1,18 @@
 r"""Images per second and peak memory of a whole MEC step, and where they go.
 
-    python -m mec_tf.benchmarks.step
+    python -m benchmarks.step
 
 A step is all of it: colour and blur of two views, both networks, the order-4
 loss, the optimizer, the moving average. Its parts are timed by themselves, in
 turns with the whole; the backward pass is what a gradient takes beyond its
 forward pass.
 
-    python -m mec_tf.benchmarks.step --peer=torch
+    python -m benchmarks.step --peer=torch
 
 takes the same step in PyTorch in turns with ours, in a process of its own that
 waits while we compute; both without augmentation, on uint8 views.
 
-    python -m mec_tf.benchmarks.step --backbones=resnet18 --sizes=64 \
+    python -m benchmarks.step --backbones=resnet18 --sizes=64 \
         --batches=64,1024 --micro_batch_size=64 --rounds=0
 
 measures memory alone. Each peak is taken in a fresh process, of the first step:
@@ -29,8 +29,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.timing import interleaved, peak_bytes
 from mec_tf.augment import photometric, policy
-from mec_tf.benchmarks.timing import interleaved, peak_bytes
 from mec_tf.models import (
     SiameseModel,
     build_backbone,
@@ -145,7 +145,7 @@ def calls(model, batch, jit):
 @contextlib.contextmanager
 def torch_peer(backbone, size, batch):
     """PyTorch's step, as a function that returns its loss, while it lives."""
-    command = [sys.executable, "-m", "mec_tf.benchmarks.torch_step"]
+    command = [sys.executable, "-m", "benchmarks.torch_step"]
     command += [f"--backbone={backbone}", f"--size={size}", f"--batch={batch}"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -213,7 +213,7 @@ def _row(configuration, arguments):
 
 
 def _peak_in_fresh_process(configuration, arguments):
-    command = [sys.executable, "-m", "mec_tf.benchmarks.step"]
+    command = [sys.executable, "-m", "benchmarks.step"]
     command += ["--peak", *arguments.argv]
     for name, value in zip(
         ("backbones", "sizes", "batches", "precisions"),
@@ -272,7 +272,7 @@ def main(argv=None):
     Args:
         argv: the arguments of the command; those of the process by default.
     """
-    parser = argparse.ArgumentParser(prog="python -m mec_tf.benchmarks.step")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step")
     parser.add_argument("--backbones", type=_words, default="resnet50")
     parser.add_argument("--sizes", type=_integers, default="128")
     parser.add_argument("--batches", type=_integers, default="16")

@@ -1,16 +1,16 @@
 r"""The MEC loss against Algorithm 1 of the paper: time, memory, accuracy.
 
-    python -m mec_tf.benchmarks.loss
+    python -m benchmarks.loss
 
 times value and gradient of one batch, in one run and in turns, for each number
 of samples m and each dimension d, and compares the peaks of memory.
 
-    python -m mec_tf.benchmarks.loss --figure6=error.png
+    python -m benchmarks.loss --figure6=error.png
 
 prints and draws what Figure 6 of the paper shows: how far the series is from
 the exact coding length, and how long each takes.
 
-    python -m mec_tf.benchmarks.loss --rows=16384 --dims=2048 --rounds=1 \
+    python -m benchmarks.loss --rows=16384 --dims=2048 --rounds=1 \
         --seconds=900 --memory=
 
 evaluates each once where Algorithm 1 takes minutes (and 16 GB).
@@ -22,7 +22,7 @@ import sys
 
 import tensorflow as tf
 
-from mec_tf.benchmarks.timing import interleaved, peak_bytes
+from benchmarks.timing import interleaved, peak_bytes
 from mec_tf.objectives.mec import coding_length, mec_loss, spectral_norm
 
 DISTORTION = 0.06
@@ -169,7 +169,7 @@ def _print_memory(arguments):
 
 
 def _peak_in_fresh_process(name, m, d, arguments):
-    command = [sys.executable, "-m", "mec_tf.benchmarks.loss"]
+    command = [sys.executable, "-m", "benchmarks.loss"]
     command += [
         f"--peak={name}:{m}:{d}",
         f"--device={arguments.device[:3].lower()}",
@@ -264,7 +264,7 @@ def main(argv=None):
     Args:
         argv: the arguments of the command; those of the process by default.
     """
-    parser = argparse.ArgumentParser(prog="python -m mec_tf.benchmarks.loss")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loss")
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--jit", action="store_true", help="compile with XLA")
     parser.add_argument(
