@@ -27,8 +27,7 @@ class Config:
             try:
                 object.__setattr__(self, name, one.checked(value))
             except ValueError as error:
-                shown = "" if value in (None, ()) else f"={_shown(value)}"
-                raise UserError(f"`{name}`{shown} {error}") from None
+                raise UserError(f"`{name}`{_shown(value)} {error}") from None
         for group in reversed(type(self).__mro__):
             if "_check" in vars(group):
                 group._check(self)
@@ -151,5 +150,5 @@ def _known(config: type, changes: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value)
+        value = ",".join(map(str, value)) or None
+    return "" if value is None else f"={value}"

@@ -118,7 +118,7 @@ class Setting:
         Raises:
             ValueError: What was expected instead.
         """
-        if value is None or value == ():
+        if value is None or (isinstance(value, tuple) and not value):
             if self.facts.required:
                 raise ValueError("must be given")
             if not self.optional and value is None:
@@ -164,7 +164,9 @@ class Setting:
         if not self.several or value is None:
             return value
         values = value if isinstance(value, tuple) else (value,)
-        return ",".join(str(one).removesuffix(".0") for one in values)
+        if self.kind is float:  # 1, not 1.0, as people write lists
+            values = tuple(str(one).removesuffix(".0") for one in values)
+        return ",".join(map(str, values))
 
     def expected(self) -> str:
         """What a value must be, in words."""
