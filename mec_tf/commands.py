@@ -79,7 +79,8 @@ def _run(main, config, arguments):
 
 def _set_up_logging(verbosity):
     """absl's, whose settings stand in its own flags."""
-    faulthandler.enable()
+    if sys.__stderr__ is not None and not faulthandler.is_enabled():
+        faulthandler.enable(sys.__stderr__)
     absl_flags.FLAGS.mark_as_parsed()  # or it says that they are not
     logging.use_absl_handler()
     level = logging.WARNING if verbosity is None else verbosity

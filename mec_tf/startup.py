@@ -30,6 +30,8 @@ def import_tensorflow(*, quiet: bool = True) -> None:
             that is written to standard error is given back, and if the import
             fails, everything.
     """
+    if {"tensorflow", "keras"} <= sys.modules.keys():
+        return
     with _logs_left_out() if quiet else contextlib.nullcontext():
         importlib.import_module("tensorflow")
         importlib.import_module("keras")
