@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import environment
+from conftest import REPOSITORY, environment
 
 from mec_tf import configs
 from mec_tf.configs import flags
@@ -133,3 +133,82 @@ def test_flags_are_those_of_before(main, before):
             if value != former and probe != one.facts.zero:
                 wrong.append(f"{name}={probe}: {value!r}, was {former!r}")
     assert not wrong, "\n".join(wrong)
+
+
+# Prints what flags.cfg would hold for each of the flagfiles, after its name.
+RECORDED = """
+import json, sys
+from absl import flags
+from mec_tf import choices, config
+kind, *paths = sys.argv[1:]
+if kind == "train":
+    config.data(image_size=224)
+    config.views(choices.VIEWS)
+    config.model(choices.BACKBONES)
+    config.objective(choices.OBJECTIVES)
+    config.optimisation()
+    config.seed()
+    config.device(choices.STRATEGIES)
+    config.running()
+else:
+    config.data(image_size=None)
+    config.seed()
+    config.device(choices.STRATEGIES_OF_ONE_MACHINE)
+    config.evaluation(choices.PROTOCOLS, choices.SUITES)
+    config.labelled_part()
+    config.crops()
+    config.neighbours(choices.KNN_METRICS)
+    config.classifiers()
+    config.keeping()
+found = {}
+for path in paths:
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    flags.FLAGS.unparse_flags()
+    given = ["--encoder=a,b"] if kind == "evaluate" else [
+        "--crop_area=0.08,1", "--flip=0.5", "--weight_decay=1e-6"]
+    flags.FLAGS(["x", f"--flagfile={path}", *given])
+    found[path] = config.resolved()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_runs_are_recorded_as_before(kind, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    scoring = ("linear", "semi", "transfer")
+    paths = [
+        f"flags/{path.name}"
+        for path in sorted((REPOSITORY / "flags").glob("*.cfg"))
+        if path.stem.startswith(scoring) == (kind == "evaluate")
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", RECORDED, kind, *paths],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    config = CONFIGS[kind]
+    changes = (
+        {"encoder": ("a", "b")}
+        if kind == "evaluate"
+        else {"crop_area": (0.08, 1), "flip": 0.5, "weight_decay": 1e-6}
+    )
+    for path, recorded in json.loads(ended.stdout).items():
+        parsed = flags.read(config, [f"--flagfile={path}"]).given
+        made = config(**parsed | changes)
+        assert list(made.values().items()) == list(recorded.items())
+        lines = {k: str(v) for k, v in recorded.items() if v is not None}
+        assert made.to_flags() == lines
+        assert config.from_flags(lines) == made
+
+
+def test_what_may_differ_is_that_of_before():
+    from mec_tf import config
+
+    assert configs.PretrainConfig.may_differ() == {*config.WHERE_AND_HOW}
+    assert configs.EvaluateConfig.may_differ() == (
+        {*config.WHERE_AND_HOW, "output"}
+        & settings_of(configs.EvaluateConfig).keys()
+    )
