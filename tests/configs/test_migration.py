@@ -198,6 +198,8 @@ def test_runs_are_recorded_as_before(kind, monkeypatch):
     for path, recorded in json.loads(ended.stdout).items():
         parsed = flags.read(config, [f"--flagfile={path}"]).given
         made = config(**parsed | changes)
+        if recorded.get("head_lr") == "":  # its protocol then fills it in
+            recorded["head_lr"] = None
         assert list(made.values().items()) == list(recorded.items())
         lines = {k: str(v) for k, v in recorded.items() if v is not None}
         assert made.to_flags() == lines
