@@ -9,9 +9,20 @@ What the package offers is imported when it is first asked for, so that a main
 can answer a wrong command line before TensorFlow is loaded.
 """
 
-import importlib
 import os
 import sys
+
+# `python -m mec_tf.train`: a main begins, and this is its first moment.
+if sys.argv[:1] == ["-m"]:
+    try:
+        from mec_tf import interrupt
+
+        interrupt.end_at_once()
+    except KeyboardInterrupt:
+        os.write(2, b"mec_tf: Ctrl-C: stopped before anything was done\n")
+        os._exit(130)
+
+import importlib
 
 from mec_tf.version import __version__ as __version__
 
@@ -32,12 +43,6 @@ def __dir__():
     """Also names what is not imported yet."""
     return sorted({*globals(), *_CONFIGS, *_ROOMS})
 
-
-# `python -m mec_tf.train`: a main begins, and this is its first moment.
-if sys.argv[:1] == ["-m"]:
-    from mec_tf import interrupt
-
-    interrupt.end_at_once()
 
 if "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
