@@ -73,7 +73,8 @@ def _run(main, config, arguments):
             sys.exit(2)
         say(line)
         sys.exit(1)
-    except KeyboardInterrupt:  # which has told what it does
+    except KeyboardInterrupt:  # ours has told already; training has its own
+        interrupt.tell()
         sys.exit(interrupt.CODE)
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 CODE = 128 + signal.SIGINT
 LINE = "mec_tf: Ctrl-C: stopped at once; only what was saved before is kept\n"
 _standard_error = 2
+_told = False
 
 
 def end_at_once() -> None:
@@ -44,8 +45,12 @@ def told_on(descriptor: int) -> Iterator[None]:
         _standard_error = 2
 
 
-def _tell() -> None:
-    """Writes the one line, and nothing after it, to standard error."""
+def tell() -> None:
+    """Writes the one line, once, and nothing after it, to standard error."""
+    global _told
+    if _told:
+        return
+    _told = True
     with contextlib.suppress(OSError):  # nobody reads it any more
         os.write(_standard_error, LINE.encode())
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -59,11 +64,11 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    _tell()
+    tell()
     os._exit(CODE)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    _tell()
+    tell()
     signal.signal(signal.SIGINT, lambda *_: os._exit(CODE))
     raise KeyboardInterrupt

@@ -36,6 +36,8 @@ def main(parsed):
             os.mkdir("cleaned")
             print("noise", flush=True)
             os.write(2, b"noise\\n")
+    if seed == 6:
+        raise KeyboardInterrupt
     if seed == 5:
         commands.say("first line\\n second")
 
@@ -214,6 +216,12 @@ def test_ctrl_c_in_the_main_cleans_up_in_silence(place):
     *kept, line = ended.err.splitlines()
     assert (ended.code, kept, "Ctrl-C" in line) == (130, KEPT, True)
     assert (place / "cleaned").exists()
+
+
+def test_an_interruption_that_is_not_ours_is_told_too(place):
+    ended = run(place, "toy.py", "--seed=6")
+    assert (ended.code, "Ctrl-C" in ended.last_line) == (130, True)
+    assert "Traceback" not in ended.err
 
 
 def test_what_ignores_ctrl_c_goes_on_ignoring_it(place):
