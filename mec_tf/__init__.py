@@ -4,12 +4,45 @@ Importing this package switches oneDNN's kernels on, which TensorFlow leaves off
 on CPUs without AVX-512 and which make a training step about 1.3 times as fast.
 TensorFlow reads the variable once, so it is left alone when TensorFlow is
 already loaded; an explicit `TF_ENABLE_ONEDNN_OPTS=0` is respected.
+
+What the package offers is imported when it is first asked for, so that a main
+can answer a wrong command line before TensorFlow is loaded.
 """
 
 import os
 import sys
 
+# `python -m mec_tf.train`: a main begins, and this is its first moment.
+if sys.argv[:1] == ["-m"]:
+    try:
+        from mec_tf import interrupt
+
+        interrupt.end_at_once()
+    except KeyboardInterrupt:
+        os.write(2, b"mec_tf: Ctrl-C: stopped before anything was done\n")
+        os._exit(130)
+
+import importlib
+
 from mec_tf.version import __version__ as __version__
+
+_CONFIGS = ("PretrainConfig", "EvaluateConfig", "ExportConfig", "ReportConfig")
+_ROOMS = ("objectives", "models", "optimizers", "formats")
+
+
+def __getattr__(name):
+    """Imports what is asked for: a config or a room."""
+    if name in _CONFIGS:
+        return getattr(importlib.import_module("mec_tf.configs"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"mec_tf.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    """Also names what is not imported yet."""
+    return sorted({*globals(), *_CONFIGS, *_ROOMS})
+
 
 if "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

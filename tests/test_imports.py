@@ -10,15 +10,17 @@ PACKAGE = Path(mec_tf.__file__).parent
 MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
-    {"version", "errors"},
-    {"files", "cluster"},
+    {"version", "errors", "interrupt"},
+    {"files", "cluster", "startup"},
     {"objectives", "optimizers", "augment"},
+    {"choices"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},
     {"models"},
     {"evaluations"},
     {"formats", "monitors", "plots"},
-    {"config", "command"},
-    MAINS,
+    {"config", "command", "configs"},
+    {"commands"},
+    MAINS | {"main"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -78,7 +80,12 @@ def test_only_mains_see_flags():
         for path in modules()
         if "config" in imported_rooms(path) or "flags" in absl_names(path)
     }
-    assert readers <= MAINS | {"config", "command"}
+    assert readers <= MAINS | {
+        "config",
+        "command",
+        "configs",
+        "commands",
+    }
 
 
 def test_objectives_import_tensorflow_alone():

@@ -1,0 +1,41 @@
+"""Names that a user chooses from, known before TensorFlow is imported.
+
+A name stands here once. The modules that give it a meaning take it from here,
+or have a table of which a test says that its keys are these.
+"""
+
+from mec_tf.augment.policy import PRESETS
+
+VIEWS = PRESETS
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+KERAS = "keras:"  # a prefix: any network of keras.applications
+_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+BACKBONES = (
+    *_RESNETS,
+    *(f"{name}_cifar" for name in _RESNETS),
+    "resnet50w2",
+    "resnet_tiny",
+)
+NETWORKS = ("online", "target")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+OBJECTIVES = ("mec",)
+MEC_FORMS = ("auto", "batch", "feature")
+EMBEDDING_NORMS = ("l2", "batch")
+OPTIMIZERS = ("sgd", "lars")
+
+JIT = ("auto", "on", "off")
+STRATEGIES_OF_ONE_MACHINE = ("auto", "one_device", "mirrored")
+STRATEGIES = (*STRATEGIES_OF_ONE_MACHINE, "multi_worker")
+
+CLASSIFIER_PROTOCOLS = ("linear", "logistic", "finetune")
+PROTOCOLS = ("knn", *CLASSIFIER_PROTOCOLS, "transfer", "features")
+SUITES = ("paper",)
+METRICS = ("top1", "mean_per_class", "map11")
+KNN_METRICS = ("cosine", "euclidean")
+TEST_RESIZES = ("short", "square")
+FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
+
+FORMATS_OF_WEIGHTS = ("torchvision", "detectron2")
+FORMATS = ("saved_model", "keras", "onnx", *FORMATS_OF_WEIGHTS)

@@ -1,0 +1,349 @@
+"""One setting: a field of a config and everything that is said about it.
+
+Its type, default, range, choices and help stand in the dataclass, once. From
+there come the checks of a value, the reading of a text and the absl flag.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import numbers
+import operator
+import os
+import types
+import typing
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a field's type and default do not say.
+
+    Attributes:
+        help: What the setting does; other settings in backticks.
+        least: Smallest number that is allowed.
+        above: Numbers must be greater.
+        most: Greatest number that is allowed.
+        below: Numbers must be less.
+        infinite: Whether infinity is a number of this setting.
+        choices: What a text may be; empty: anything.
+        zero: Word for what 0 says on the command line. In Python it is None, or
+            the word itself where the type holds it as a `Literal`.
+        required: Whether it must be given.
+        repeated: Whether the flag may be repeated, each time for more elements.
+        bare: Whether the flag without a value is a wish, too, which leaves the
+            setting as it is.
+        start_only: Says how a run starts; not part of the run that is kept.
+        may_differ: Says where and how a run computes, not what: may change when
+            the run is taken up again.
+        formerly: What runs had that an older version began, before the setting
+            was added; `...`: its default.
+    """
+
+    help: str
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    infinite: bool = False
+    choices: tuple[str, ...] = ()
+    zero: str | None = None
+    required: bool = False
+    repeated: bool = False
+    bare: bool = False
+    start_only: bool = False
+    may_differ: bool = False
+    formerly: Any = ...
+
+
+def setting(default: Any, help: str, **facts: Any) -> Any:
+    """A field of a config; `facts` as `Facts` has them."""
+    return dataclasses.field(
+        default=default, metadata={"facts": Facts(help, **facts)}
+    )
+
+
+def varied(owner: type, name: str, **changes: Any) -> Any:
+    """A field as in `owner`, another config's, but for `changes`.
+
+    Args:
+        owner: Class of the config.
+        name: Of the field.
+        **changes: `default`, and attributes of `Facts`.
+    """
+    field = owner.__dataclass_fields__[name]
+    default = changes.pop("default", field.default)
+    facts = dataclasses.replace(field.metadata["facts"], **changes)
+    return dataclasses.field(default=default, metadata={"facts": facts})
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A field of a config class, with its type taken apart.
+
+    Attributes:
+        name: Of field and flag.
+        group: Heading that it stands under.
+        default: Its value where none is given.
+        facts: See `Facts`.
+        kind: `str`, `bool`, `int` or `float`, of one element.
+        optional: Whether it may be None.
+        word: Value that stands for a mode, of a `Literal`, or None.
+        counts: Numbers of elements that are allowed; None: any.
+        single: Whether a single element is a value by itself.
+    """
+
+    name: str
+    group: str
+    default: Any
+    facts: Facts
+    kind: type
+    optional: bool
+    word: str | None
+    counts: tuple[int, ...] | None
+    single: bool
+
+    @property
+    def several(self) -> bool:
+        """Whether a value may hold several elements."""
+        return self.counts != (1,)
+
+    def checked(self, value: Any) -> Any:
+        """Checks a Python value.
+
+        Returns:
+            The value in the type of the field.
+
+        Raises:
+            ValueError: What was expected instead.
+        """
+        if value is None or (isinstance(value, tuple) and not value):
+            if self.facts.required:
+                raise ValueError("must be given")
+            if not self.optional and value is None:
+                raise ValueError(f"must be {self.expected()}")
+            return None if self.optional else value
+        if self.facts.zero is not None and self._is_zero(value):
+            return self.word
+        if self.several and isinstance(value, list | tuple):
+            values = tuple(self._one(element) for element in value)
+            if self.counts is not None and len(values) not in self.counts:
+                raise ValueError(f"must be {self.expected()}")
+            return values[0] if self.single and len(values) == 1 else values
+        one = self._one(value)
+        if self.single:
+            return one
+        if self.counts is not None and 1 not in self.counts:
+            raise ValueError(f"must be {self.expected()}")
+        return (one,)
+
+    def read(self, text: str) -> Any:
+        """Reads what a flag or a flagfile says.
+
+        Raises:
+            ValueError: What was expected instead.
+        """
+        if self.facts.zero is not None and text == self.facts.zero:
+            return self.word
+        if not self.several:
+            return self.checked(self._element(text))
+        if not text and self.optional and self.counts is None:
+            return None
+        parts = [part.strip() for part in text.split(",")]
+        if not all(parts):
+            raise ValueError(
+                f"must be {self.expected()}, with one comma between them"
+            )
+        return self.checked(tuple(self._element(part) for part in parts))
+
+    def plain(self, value: Any) -> Any:
+        """The value as flagfiles and JSON hold it; lists as one text."""
+        if self.facts.zero is not None and value == self.word:
+            return self.kind(0)
+        if not self.several or value is None:
+            return value
+        values = value if isinstance(value, tuple) else (value,)
+        if self.kind is float:  # 1, not 1.0, as people write lists
+            values = tuple(str(one).removesuffix(".0") for one in values)
+        return ",".join(map(str, values))
+
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        facts = self.facts
+        if facts.choices:
+            text = f"one of {', '.join(facts.choices)}"
+        else:
+            text = {
+                str: "a text",
+                bool: "true or false",
+                int: "a whole number",
+                float: "a number",
+            }[self.kind]
+            if self.counts == (2,):
+                text = "two numbers: least,greatest"
+            elif self.counts == (1, 2):
+                text = "one or two numbers"
+            elif self.several:
+                text = "texts" if self.kind is str else "numbers"
+        bounds = {
+            "of at least": facts.least,
+            "above": facts.above,
+            "of at most": facts.most,
+            "below": facts.below,
+        }
+        limits = [f"{k} {v:g}" for k, v in bounds.items() if v is not None]
+        if limits:
+            text += " " + " and ".join(limits)
+        return text + (f", or {facts.zero}" if facts.zero else "")
+
+    def default_text(self) -> str | None:
+        """The default as the command line has it; None: there is none."""
+        if self.default is None and self.facts.zero is None:
+            return None
+        if self.facts.zero is not None and self.default == self.word:
+            return self.facts.zero
+        if self.kind is bool:
+            return str(self.default).lower()
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return str(self.plain(self.default)) or None
+
+    def help_text(self) -> str:
+        """The help, with the choices where it does not tell them all."""
+        missing = [c for c in self.facts.choices if c not in self.facts.help]
+        if not missing:
+            return self.facts.help
+        return f"{self.facts.help} One of {', '.join(self.facts.choices)}."
+
+    def _is_zero(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return value == self.facts.zero
+        return not isinstance(value, bool) and value == 0
+
+    def _element(self, text: str) -> Any:
+        """One element of a text, not yet checked."""
+        if self.kind is str:
+            return text
+        try:
+            if self.kind is bool:
+                return _TRUTHS[text.lower()]
+            if self.kind is int:
+                return int(text, 16 if text.startswith("0x") else 10)
+            return float(text)
+        except (KeyError, ValueError):
+            raise ValueError(f"must be {self.expected()}") from None
+
+    def _one(self, value: Any) -> Any:
+        """One element in the type of the field, in range."""
+        value = self._typed(value)
+        facts = self.facts
+        if facts.choices and value not in facts.choices:
+            close = difflib.get_close_matches(value, facts.choices, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"must be {self.expected()}{meant}")
+        if self.kind in (int, float) and not (
+            (math.isfinite(value) or (facts.infinite and value > 0))
+            and (facts.least is None or value >= facts.least)
+            and (facts.above is None or value > facts.above)
+            and (facts.most is None or value <= facts.most)
+            and (facts.below is None or value < facts.below)
+        ):
+            raise ValueError(f"must be {self.expected()}")
+        return value
+
+    def _typed(self, value: Any) -> Any:
+        try:
+            if self.kind is str:
+                text = os.fspath(value)
+                if isinstance(text, str):
+                    if self.several and "," in text:
+                        raise ValueError("must hold no comma in an element")
+                    return text
+            elif self.kind is bool:
+                if isinstance(value, bool):
+                    return value
+            elif isinstance(value, bool):
+                pass
+            elif self.kind is int:
+                return operator.index(value)
+            elif isinstance(value, numbers.Real):
+                return float(value)
+        except TypeError:
+            pass  # said below
+        raise ValueError(f"must be {self.expected()}")
+
+
+_TRUTHS = {"true": True, "t": True, "1": True} | {
+    "false": False,
+    "f": False,
+    "0": False,
+}
+
+
+@functools.cache
+def settings_of(config: type) -> dict[str, Setting]:
+    """The settings of a config class by name, group after group."""
+    hints = typing.get_type_hints(config)
+    groups = [one for one in config.__mro__[1:] if _own(one)] + [config]
+    # A field stands in the group that it was first declared in.
+    first = {
+        name: group
+        for group in reversed(config.__mro__)
+        for name in _own(group)
+        if not any(name in _own(one) for one in group.__mro__[1:])
+    }
+    found = {}
+    for group in groups:
+        for field in dataclasses.fields(config):
+            if first[field.name] is group:
+                found[field.name] = _setting(
+                    field, hints[field.name], heading(group)
+                )
+    return found
+
+
+def heading(group: type) -> str:
+    """First line of a group's docstring, without its full stop."""
+    return (group.__doc__ or "").splitlines()[0].split(":")[0].rstrip(".")
+
+
+def _own(group: type) -> dict[str, Any]:
+    return vars(group).get("__annotations__", {})
+
+
+def _setting(field: Any, hint: Any, group: str) -> Setting:
+    members = (
+        typing.get_args(hint)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType)
+        else (hint,)
+    )
+    kind, word, counts, single = None, None, [], False
+    for member in members:
+        origin, inside = typing.get_origin(member), typing.get_args(member)
+        if origin is Literal:
+            (word,) = inside
+        elif origin is tuple:
+            kind = inside[0]
+            counts.append(None if inside[-1] is ... else len(inside))
+        elif member is not type(None):
+            kind, single = member, True
+            counts.append(1)
+    facts = field.metadata["facts"]
+    optional = type(None) in members
+    if optional and field.default is not None and facts.zero is None:
+        raise TypeError(
+            f"{field.name}: None is not written to a flagfile, so that it must"
+            " be the default of a setting that may be None"
+        )
+    return Setting(
+        name=field.name,
+        group=group,
+        default=field.default,
+        facts=facts,
+        kind=kind,
+        optional=optional,
+        word=word,
+        counts=None if None in counts else tuple(sorted(counts)),
+        single=single,
+    )

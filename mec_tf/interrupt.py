@@ -1,0 +1,74 @@
+"""Ctrl-C from a command's first moment on: one line and exit code 130.
+
+Loaded before everything else, so that it imports next to nothing. It is for
+the mains alone: whoever imports `mec_tf` keeps their own handlers.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+CODE = 128 + signal.SIGINT
+LINE = "mec_tf: Ctrl-C: stopped at once; only what was saved before is kept\n"
+_standard_error = 2
+_told = False
+
+
+def end_at_once() -> None:
+    """Ends the process where Ctrl-C comes while it is still being loaded.
+
+    An exception would be caught, or told at length, by the import that it hits.
+    A process that was started to ignore Ctrl-C goes on ignoring it.
+    """
+    _handle(_exit)
+
+
+def raise_once() -> None:
+    """Raises `KeyboardInterrupt` at the first Ctrl-C; the second one exits.
+
+    The line is told at once. What comes after it belongs to nobody: what is
+    cleaned up on the way out may complain, as it is cut short.
+    """
+    _handle(_raise)
+
+
+@contextlib.contextmanager
+def told_on(descriptor: int) -> Iterator[None]:
+    """Says where the line goes while descriptor 2 is another file."""
+    global _standard_error
+    _standard_error = descriptor
+    try:
+        yield
+    finally:
+        _standard_error = 2
+
+
+def tell() -> None:
+    """Writes the one line, once, and nothing after it, to standard error."""
+    global _told
+    if _told:
+        return
+    _told = True
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        os.write(_standard_error, LINE.encode())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    tell()
+    os._exit(CODE)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    tell()
+    signal.signal(signal.SIGINT, lambda *_: os._exit(CODE))
+    raise KeyboardInterrupt
