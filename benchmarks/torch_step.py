@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.torchvision_on_cpu import import_torchvision
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ORDER = 4
 
@@ -45,7 +47,7 @@ class Step:
         rate=0.05,
         momentum=0.996,
     ):
-        network = _torchvision().models.get_model(
+        network = import_torchvision().models.get_model(
             backbone, zero_init_residual=True
         )
         features = network.fc.in_features
@@ -98,17 +100,6 @@ class Step:
             ):
                 average.lerp_(parameter, 1 - self.momentum)
         return loss.item()
-
-
-def _torchvision():
-    """The package; without the operators that its build of torch may lack."""
-    register_fake = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        import torchvision
-    finally:
-        torch.library.register_fake = register_fake
-    return torchvision
 
 
 def _normalized(images):

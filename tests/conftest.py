@@ -16,6 +16,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from tensorflow.python.framework.config import disable_op_determinism
 
+from benchmarks.torchvision_on_cpu import import_torchvision
+
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
 SMALL = (
@@ -238,12 +240,5 @@ def torchvision():
     # PyTorch's optimizers import triton where it is installed, whose copy of
     # LLVM crashes beside TensorFlow's.
     sys.modules.setdefault("triton", None)
-    torch = pytest.importorskip("torch")
-    # torchvision registers operators that a wheel for another build of torch
-    # lacks, and that networks do not need.
-    register_fake = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        return pytest.importorskip("torchvision")
-    finally:
-        torch.library.register_fake = register_fake
+    pytest.importorskip("torch")
+    return import_torchvision()
