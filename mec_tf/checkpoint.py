@@ -9,12 +9,11 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from mec_tf.files import remove_leftovers, replaced_folder
+from mec_tf.files import remove_folder, remove_leftovers, replaced_folder
 
 MANIFEST = "manifest.json"
 
@@ -53,7 +52,7 @@ class Checkpoints:
                 " --overwrite, again"
             ) from error
         for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self._path(old))
+            remove_folder(self._path(old))
 
     def steps(self):
         """The steps that have a checkpoint, ascending."""
@@ -64,8 +63,7 @@ class Checkpoints:
     def restore(self):
         """Restores the newest intact checkpoint.
 
-        It only reads: several workers may restore at a time. One of them then
-        has to `tidy`.
+        Several workers may restore at a time. One of them then has to `tidy`.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -75,6 +73,8 @@ class Checkpoints:
             ValueError: If every checkpoint there is is damaged, or if an
                 intact one is of another model.
         """
+        # Or a checkpoint that was just being replaced would not count.
+        remove_leftovers(self.folder, "step-*")
         damaged = []
         for step in reversed(self.steps()):
             path = self._path(step)
@@ -97,19 +97,17 @@ class Checkpoints:
     def tidy(self, restored):
         """Leaves only good checkpoints, once every worker has restored.
 
-        What a process that was killed had begun to write is removed. Damaged
-        checkpoints get another name: they would count among those that stay,
-        and push the good ones out. They are not removed, since a disk may
+        Damaged checkpoints get another name: they would count among those that
+        stay, and push the good ones out. They are not removed, since a disk may
         deliver later what it did not now.
 
         Args:
             restored: The step that `restore` returned.
         """
-        remove_leftovers(self.folder, "step-*")
         for step in self.steps():
             if step > restored:
                 path = self._path(step)
-                shutil.rmtree(_aside(path), ignore_errors=True)
+                remove_folder(_aside(path))
                 os.replace(path, _aside(path))
 
     def _path(self, step):
