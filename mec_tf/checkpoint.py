@@ -14,6 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from mec_tf.files import remove_folder, remove_leftovers, replaced_folder
+from mec_tf.literal_paths import literal
 
 MANIFEST = "manifest.json"
 
@@ -115,7 +116,8 @@ class Checkpoints:
 
     def _read(self, path):
         try:
-            self.state.read(str(path / "state")).assert_consumed()
+            with literal(path) as folder:
+                self.state.read(str(folder / "state")).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"checkpoint {path} is of another model than the flags say"
@@ -140,6 +142,7 @@ def restore_part(folder, step=None, **state):
         ValueError: If there is no such intact checkpoint, or if it does not
             hold the objects.
     """
+    remove_leftovers(folder, "step-*")
     checkpoints = Checkpoints(folder, keep=1)
     steps = checkpoints.steps()
     wanted = (
@@ -171,8 +174,9 @@ def _read_part(path, state):
         }
     )
     try:
-        status = root.read(str(path / "state"))
-        status.assert_existing_objects_matched().expect_partial()
+        with literal(path) as folder:
+            status = root.read(str(folder / "state"))
+            status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise ValueError(
             f"checkpoint {path} does not hold what the flags of its run say"

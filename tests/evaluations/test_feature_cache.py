@@ -1,5 +1,6 @@
 """A cache that never serves what is stale, damaged or another's half."""
 
+import json
 import os
 import threading
 
@@ -203,6 +204,29 @@ def test_two_at_a_time_get_the_same_and_neither_fails(folder):
     asked = Encoder()
     assert np.array_equal(look(folder, asked).values, plain.values)
     assert not asked.calls
+
+
+def test_two_evaluations_at_a_time_agree(tmp_path, start_main):
+    flags = [
+        "--protocol=knn",
+        "--encoder=pixels",
+        "--dataset=digits",
+        "--image_size=8",
+        "--feature_cache=C",
+    ]
+    both = [
+        start_main("evaluate", *flags, f"--output={k}.json", cwd=tmp_path)
+        for k in range(2)
+    ]
+    for process in both:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    one, other = (
+        json.loads((tmp_path / f"{k}.json").read_text())["results"][0]
+        for k in range(2)
+    )
+    assert one["top1"] == other["top1"] > 0.9
+    assert {path.suffix for path in (tmp_path / "C").iterdir()} == {".npy"}
 
 
 def test_features_outlast_their_entry(folder):
