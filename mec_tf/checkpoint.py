@@ -9,12 +9,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from mec_tf.files import remove_leftovers, replaced_folder
+from mec_tf.files import remove_folder, remove_leftovers, replaced_folder
+from mec_tf.literal_paths import literal
 
 MANIFEST = "manifest.json"
 
@@ -53,7 +53,7 @@ class Checkpoints:
                 " --overwrite, again"
             ) from error
         for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self._path(old))
+            remove_folder(self._path(old))
 
     def steps(self):
         """The steps that have a checkpoint, ascending."""
@@ -64,8 +64,7 @@ class Checkpoints:
     def restore(self):
         """Restores the newest intact checkpoint.
 
-        It only reads: several workers may restore at a time. One of them then
-        has to `tidy`.
+        Several workers may restore at a time. One of them then has to `tidy`.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -75,6 +74,8 @@ class Checkpoints:
             ValueError: If every checkpoint there is is damaged, or if an
                 intact one is of another model.
         """
+        # Or a checkpoint that was just being replaced would not count.
+        remove_leftovers(self.folder, "step-*")
         damaged = []
         for step in reversed(self.steps()):
             path = self._path(step)
@@ -97,19 +98,17 @@ class Checkpoints:
     def tidy(self, restored):
         """Leaves only good checkpoints, once every worker has restored.
 
-        What a process that was killed had begun to write is removed. Damaged
-        checkpoints get another name: they would count among those that stay,
-        and push the good ones out. They are not removed, since a disk may
+        Damaged checkpoints get another name: they would count among those that
+        stay, and push the good ones out. They are not removed, since a disk may
         deliver later what it did not now.
 
         Args:
             restored: The step that `restore` returned.
         """
-        remove_leftovers(self.folder, "step-*")
         for step in self.steps():
             if step > restored:
                 path = self._path(step)
-                shutil.rmtree(_aside(path), ignore_errors=True)
+                remove_folder(_aside(path))
                 os.replace(path, _aside(path))
 
     def _path(self, step):
@@ -117,7 +116,8 @@ class Checkpoints:
 
     def _read(self, path):
         try:
-            self.state.read(str(path / "state")).assert_consumed()
+            with literal(path) as folder:
+                self.state.read(str(folder / "state")).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"checkpoint {path} is of another model than the flags say"
@@ -142,6 +142,7 @@ def restore_part(folder, step=None, **state):
         ValueError: If there is no such intact checkpoint, or if it does not
             hold the objects.
     """
+    remove_leftovers(folder, "step-*")
     checkpoints = Checkpoints(folder, keep=1)
     steps = checkpoints.steps()
     wanted = (
@@ -173,8 +174,9 @@ def _read_part(path, state):
         }
     )
     try:
-        status = root.read(str(path / "state"))
-        status.assert_existing_objects_matched().expect_partial()
+        with literal(path) as folder:
+            status = root.read(str(folder / "state"))
+            status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise ValueError(
             f"checkpoint {path} does not hold what the flags of its run say"

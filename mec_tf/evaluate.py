@@ -13,7 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from mec_tf import command, config, distribute, workdir
+from mec_tf import command, config, distribute, path_lists, workdir
 from mec_tf.command import say
 from mec_tf.data import labelled, sources
 from mec_tf.data.crops import usual_crop_fraction
@@ -22,7 +22,7 @@ from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
 from mec_tf.evaluations.suites import PUBLISHED, SUITES
 from mec_tf.evaluations.supervised import Recipe
-from mec_tf.files import replaced_file
+from mec_tf.files import partial_of, replaced_file
 from mec_tf.formats import encoders, feature_file
 from mec_tf.monitors.divergence import Divergence
 from mec_tf.monitors.progress import Progress
@@ -106,12 +106,11 @@ def main():
     flagfile = config.flagfile_name(sys.argv)
     if flagfile and not FLAGS.workdir:
         FLAGS.workdir = f"runs/{flagfile}"
-    names = [name for text in FLAGS.encoder for name in text.split(",")]
-    if not all(names):
-        raise ValueError(
-            f"--encoder={','.join(names)} holds an empty name; expected names"
-            " with one comma between them: leave the others out"
-        )
+    names = [
+        name
+        for text in FLAGS.encoder
+        for name in path_lists.split(text, field="encoder")
+    ]
     strategy = command.prepare_devices()
     by = FLAGS.transfer_by if FLAGS.protocol == "transfer" else FLAGS.protocol
     settle(by)
@@ -196,7 +195,7 @@ def place_of_scores(flagfile, by):
         raise ValueError(f"--output={path} is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.probe")
+        probe = partial_of(path)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -7,7 +7,7 @@ python -m mec_tf.report --views --flagfile=flags/imagenet.cfg --data_dir=DIR
 import sys
 from pathlib import Path
 
-from mec_tf import command, config, distribute, workdir
+from mec_tf import command, config, distribute, path_lists, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.data import sources
 from mec_tf.models import backbones
@@ -33,7 +33,8 @@ def main():
     # A flagfile's `--views=PRESET` says which, not that they are wanted.
     wants_views = config.is_named("views", sys.argv)
     flagfile = config.flagfile_name(sys.argv)
-    runs = [Path(name) for name in (FLAGS.workdir or "").split(",") if name]
+    names = FLAGS.workdir and path_lists.split(FLAGS.workdir, field="workdir")
+    runs = [Path(name) for name in names or ()]
     if not (runs or wants_views):
         raise ValueError("nothing to draw: give --workdir=RUN or --views")
     if runs:

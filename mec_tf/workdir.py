@@ -2,7 +2,7 @@
 
 import shutil
 
-from mec_tf.files import partial_of, remove_folder, replaced_file
+from mec_tf.files import remove_folder, replaced_file, temporaries_of
 
 FLAGS_FILE = "flags.cfg"
 
@@ -35,7 +35,7 @@ def claim(workdir, flags, *, overwrite, export=None, ignored=()):
     path = workdir / FLAGS_FILE
     found = set(workdir.iterdir()) if workdir.exists() else set()
     # A process killed while it wrote the flags leaves a part of them.
-    if path not in found and found - {partial_of(path)}:
+    if path not in found and found - temporaries_of(path):
         raise ValueError(
             f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
             " missing); name an empty or a new folder"

@@ -17,6 +17,7 @@ from sklearn.datasets import load_sample_images
 from tensorflow.python.framework.config import disable_op_determinism
 
 from benchmarks.torchvision_on_cpu import import_torchvision
+from mec_tf import files
 
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
@@ -77,6 +78,21 @@ class Ended(NamedTuple):
 
 def environment():
     return os.environ | {"PYTHONPATH": str(REPOSITORY)}
+
+
+def left_by_the_dead(path, kind):
+    """How a process that has ended called a temporary of a path.
+
+    Args:
+        path: `pathlib.Path`.
+        kind: `partial` or `former`, see `mec_tf.files`.
+    """
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = {"partial": files.partial_of, "former": files.former_of}[kind](path)
+    return name.with_name(
+        name.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    )
 
 
 def command_line(main, *flags):

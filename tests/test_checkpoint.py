@@ -1,5 +1,6 @@
 import pytest
 import tensorflow as tf
+from conftest import left_by_the_dead
 
 from mec_tf import checkpoint
 from mec_tf.checkpoint import Checkpoints
@@ -67,13 +68,18 @@ def test_a_damaged_newest_is_passed_over_and_named(tmp_path, damage):
 def test_what_a_killed_process_left_is_removed(tmp_path):
     saved, _ = run(tmp_path, w=1.0)
     saved.save(3)
-    for name in (".step-00000004.partial", ".step-00000003.former"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "state.index").write_text("")
+    saved.save(4)
+    former = left_by_the_dead(tmp_path / "step-00000004", "former")
+    (tmp_path / "step-00000004").rename(former)
+    partial = left_by_the_dead(tmp_path / "step-00000005", "partial")
+    partial.mkdir()
+    (partial / "state.index").write_text("")
     again, _ = run(tmp_path, w=0.0)
-    assert again.restore() == (3, [])
-    again.tidy(3)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+    # What it had moved aside to replace it was the newest, and is again.
+    assert again.restore() == (4, [])
+    again.tidy(4)
+    assert again.steps() == [3, 4]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_other_folders_are_no_checkpoints(tmp_path):

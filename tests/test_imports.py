@@ -11,7 +11,7 @@ MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
     {"version", "errors", "interrupt"},
-    {"files", "cluster", "startup"},
+    {"files", "cluster", "startup", "literal_paths", "path_lists"},
     {"objectives", "optimizers", "augment"},
     {"choices"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},

@@ -1,4 +1,5 @@
 import pytest
+from conftest import left_by_the_dead
 
 from mec_tf import workdir
 
@@ -71,6 +72,7 @@ def test_an_export_would_replace_the_run_in_it(tmp_path, export):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_flags_half_written_are_nobodys_files(tmp_path, overwrite):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/.flags.cfg.partial").write_text("--epo")
+    partial = left_by_the_dead(tmp_path / "run/flags.cfg", "partial")
+    partial.write_text("--epo")
     claim(tmp_path / "run", overwrite=overwrite)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["flags.cfg"]

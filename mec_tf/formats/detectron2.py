@@ -6,6 +6,7 @@ convolution. Its own ImageNet weights take BGR images and stride in the first
 configuration has to say so.
 """
 
+import json
 import pathlib
 import pickle
 import re
@@ -92,7 +93,7 @@ def config_text(backbone, *, weights, mean, std):
     out_channels = width * (4 if architecture.bottleneck else 1)
     return f"""\
 MODEL:
-  WEIGHTS: "{weights}"
+  WEIGHTS: {json.dumps(str(weights), ensure_ascii=False)}
   # Of RGB in [0, 255]; Detectron2's default is BGR.
   PIXEL_MEAN: {[round(255 * channel, 3) for channel in mean]}
   PIXEL_STD: {[round(255 * channel, 3) for channel in std]}

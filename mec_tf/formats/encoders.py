@@ -8,6 +8,7 @@ import tensorflow as tf
 from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
 from mec_tf.evaluations.features import pixels
+from mec_tf.files import unreplaced
 from mec_tf.formats import origins, saved_model
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.origins import RANDOM
@@ -40,9 +41,16 @@ def open_encoder(name):
     if name == PIXELS:
         return pixels, {"checksum": PIXELS}
     folder = Path(name)
-    if _is_saved_model(folder):
+
+    def read():
+        if not _is_saved_model(folder):
+            return None
         encode, card = saved_model.load(folder)
         return encode, card | {"checksum": _of_files(folder)}
+
+    # The checksum of one export must not stand for the features of another.
+    if opened := _whole(name, read):
+        return opened
     encoder, card = open_model(name)
     return tf.function(
         lambda images: encoder(images, training=False),
@@ -69,6 +77,19 @@ def open_model(name):
         backbone = name.removeprefix(RANDOM)
         encoder = origins.untrained(backbone).encoder
         return encoder, {"checksum": _of_weights(backbone, encoder)}
+    return _whole(name, lambda: _open_model(name))
+
+
+def _whole(name, read):
+    """What `read` returns of an export that nobody replaced meanwhile."""
+    path = Path(name)
+    # A run may write to its workdir at any time.
+    if name.startswith(RANDOM) or (path / FLAGS_FILE).exists():
+        return read()
+    return unreplaced(path, read)
+
+
+def _open_model(name):
     path = Path(name)
     if path.is_file() and path.suffix == ".keras":
         return _from_keras_file(path), {"checksum": sha256(path)}

@@ -11,6 +11,7 @@ import keras
 
 from mec_tf import checkpoint, workdir
 from mec_tf.augment import policy
+from mec_tf.files import unreplaced
 from mec_tf.formats import mec_checkpoint, torchvision
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.saved_model import KERAS_FILE
@@ -104,9 +105,14 @@ def from_export(folder):
         ValueError: If it holds none, or a card that is no export's.
     """
     try:
-        card = read_card(folder)
+        card, encoder = unreplaced(
+            folder,
+            lambda: (
+                read_card(folder),
+                keras.models.load_model(folder / KERAS_FILE),
+            ),
+        )
         about = {name: card[name] for name in _about_untrained("")}
-        encoder = keras.models.load_model(folder / KERAS_FILE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"

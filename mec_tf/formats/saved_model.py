@@ -5,10 +5,12 @@ SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 """
 
 import tensorflow as tf
+from absl import logging
 
 from mec_tf.files import replaced_folder
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
+from mec_tf.literal_paths import is_pattern, literal
 from mec_tf.models.encoder import with_more_outputs
 
 GRAPH_FILE = "saved_model.pb"
@@ -111,6 +113,8 @@ def _not_empty(images):
 def save(encoder, folder, *, projector=None, intermediate=False, **about):
     """Writes an encoder to a folder, whole or not at all.
 
+    A warning names a folder in which TensorFlow itself does not find it.
+
     Args:
         encoder: As for `reusable`.
         folder: Where to; what stands there is replaced.
@@ -132,6 +136,13 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
         tf.saved_model.save(root, str(partial), offered)
         encoder.save(partial / KERAS_FILE)
         write_card(partial, encoder, **about)
+    if is_pattern(folder):
+        logging.warning(
+            "%s: TensorFlow takes brackets and backslashes in a path for a"
+            " pattern. mec_tf opens the encoder; for other programs link to the"
+            " folder, or rename it.",
+            folder,
+        )
 
 
 def load(folder):
@@ -149,7 +160,8 @@ def load(folder):
     """
     try:
         card = read_card(folder)
-        root = tf.saved_model.load(str(folder))
+        with literal(folder) as place:
+            root = tf.saved_model.load(str(place))
         serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(

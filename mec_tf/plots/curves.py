@@ -6,6 +6,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 
+from mec_tf.files import replaced_file  # noqa: E402
+
 PANELS = (
     ("loss", "loss"),
     ("knn_accuracy", "kNN accuracy"),
@@ -36,6 +38,9 @@ def draw_curves(runs, path):
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
     if len(runs) > 1:
-        axes[0].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+        legend = axes[0].legend(fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a `$` is part of a name
+    with replaced_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
     plt.close(figure)

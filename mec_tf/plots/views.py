@@ -38,7 +38,12 @@ def draw_views(source, policy, path, *, samples=8, seed=0):
         figsize=(_SIDE * len(rows[0]), _SIDE * len(rows) + _HEAD),
         layout="constrained",
     )
-    figure.suptitle(source.description, fontsize="small", wrap=True)
+    figure.suptitle(
+        source.description,
+        fontsize="small",
+        wrap=True,
+        parse_math=False,  # a `$` is part of a path
+    )
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for number, (row, view) in enumerate(zip(rows, policy.views, strict=True)):
         grid[number, 0].set_title(

@@ -1,11 +1,14 @@
-"""A cache that never serves what is stale."""
+"""A cache that never serves what is stale, damaged or another's half."""
 
+import json
 import os
+import threading
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import left_by_the_dead
 from PIL import Image
 
 from mec_tf.data import bad_images, pipeline, sources
@@ -114,6 +117,132 @@ def test_an_unfinished_entry_is_none(folder):
     asked = Encoder()
     look(folder, asked)
     assert asked.calls == 3
+
+
+def entry_of(folder):
+    (entry,) = (folder / "cache").iterdir()
+    return entry
+
+
+def flip(entry, at):
+    content = bytearray(entry.read_bytes())
+    content[at] ^= 1
+    entry.write_bytes(content)
+
+
+DAMAGE = {
+    # The first and last value, the index, the record at the end.
+    "a value": lambda entry: flip(entry, 128),
+    "the header": lambda entry: flip(entry, 10),
+    "the end": lambda entry: flip(entry, -2),
+    "the middle": lambda entry: flip(entry, entry.stat().st_size // 2),
+    "cut": lambda entry: os.truncate(entry, entry.stat().st_size - 70),
+    "short": lambda entry: os.truncate(entry, 3),
+    "empty": lambda entry: os.truncate(entry, 0),
+    "zeros": lambda entry: entry.write_bytes(bytes(entry.stat().st_size)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_named_and_made_anew(folder, damage, caplog):
+    whole = look(folder, Encoder())
+    values = np.array(whole.values)
+    del whole
+    entry = entry_of(folder)
+    DAMAGE[damage](entry)
+    asked, later = Encoder(), Encoder()
+    with caplog.at_level("WARNING"):
+        again = look(folder, asked)
+    assert asked.calls == 3
+    assert np.array_equal(again.values, values)
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert str(entry) in line and "\n" not in line
+    assert np.array_equal(look(folder, later).values, values)
+    assert later.calls == 0
+    assert entry_of(folder) == entry and entry.is_file()
+
+
+def test_an_entry_under_anothers_name_is_not_used(folder):
+    look(folder, Encoder(1.0), checksum="a")
+    one = entry_of(folder)
+    look(folder, Encoder(2.0), checksum="b")
+    (other,) = set((folder / "cache").iterdir()) - {one}
+    one.write_bytes(other.read_bytes())
+    asked = Encoder(1.0)
+    found = look(folder, asked, checksum="a")
+    assert asked.calls
+    assert np.array_equal(found.values, look(folder, asked, cache=False).values)
+
+
+def test_an_entry_is_a_file_that_numpy_reads(folder):
+    found = look(folder, Encoder())
+    assert np.array_equal(np.load(entry_of(folder)), found.values)
+
+
+def test_two_at_a_time_get_the_same_and_neither_fails(folder):
+    """Each begins while the other is in the middle of it."""
+    both = threading.Barrier(2, timeout=30)
+
+    class Waits(Encoder):
+        def __call__(self, images):
+            both.wait()
+            return super().__call__(images)
+
+    found = [None, None]
+
+    def run(k):
+        found[k] = look(folder, Waits())
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    plain = look(folder, Encoder(), cache=False)
+    for one in found:
+        assert np.array_equal(one.values, plain.values)
+    asked = Encoder()
+    assert np.array_equal(look(folder, asked).values, plain.values)
+    assert not asked.calls
+
+
+def test_two_evaluations_at_a_time_agree(tmp_path, start_main):
+    flags = [
+        "--protocol=knn",
+        "--encoder=pixels",
+        "--dataset=digits",
+        "--image_size=8",
+        "--feature_cache=C",
+    ]
+    both = [
+        start_main("evaluate", *flags, f"--output={k}.json", cwd=tmp_path)
+        for k in range(2)
+    ]
+    for process in both:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    one, other = (
+        json.loads((tmp_path / f"{k}.json").read_text())["results"][0]
+        for k in range(2)
+    )
+    assert one["top1"] == other["top1"] > 0.9
+    assert {path.suffix for path in (tmp_path / "C").iterdir()} == {".npy"}
+
+
+def test_features_outlast_their_entry(folder):
+    found = look(folder, Encoder())
+    values = np.array(found.values)
+    entry_of(folder).unlink()
+    look(folder, Encoder(factor=2.0))
+    assert np.array_equal(found.values, values)
+
+
+def test_what_killed_processes_left_is_removed(folder):
+    look(folder, Encoder())
+    left = left_by_the_dead(folder / "cache/other.npy", "partial")
+    left.write_bytes(b"half")
+    look(folder, Encoder(), checksum="b")
+    assert not left.exists()
 
 
 def spoil(path):
