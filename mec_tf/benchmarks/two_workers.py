@@ -27,7 +27,7 @@ from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
 from mec_tf.benchmarks import loopback, scaling
 from mec_tf.models import SiameseModel, build_backbone, heads
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD
 
 ROWS, SIZE, DIM = 64, 16, 128  # of each replica
@@ -81,7 +81,7 @@ def build(form):
         heads.build_projector(128, dim=DIM, layers=2),
         None,
         policy=policies.preset("none", image_size=SIZE),
-        criterion=MECCriterion(distortion=lambda step: 0.06, form=form),
+        objective=MEC(0.06, form=form),
         ema_momentum=lambda step: 0.99,
     )
     optimizer = SGD(0.01)
