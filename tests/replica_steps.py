@@ -181,7 +181,7 @@ def checkpoints(model, folder):
 
 
 def calls(model, strategy):
-    """Collectives of a step of `BothForms`, as `benchmarks.scaling` has them."""
+    """Collectives of a step of `BothForms`, as `scaling` has them."""
     exchanges = {
         (e.what, form if e.what in ("objective", "guard") else "any"): e.calls
         for form in ("batch", "feature")
