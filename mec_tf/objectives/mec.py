@@ -207,7 +207,7 @@ class MEC(Objective):
             embedding_norm=self.embedding_norm,
             replicas=replicas,
         )
-        distortion = self.schedules["distortion"](step)
+        distortion = tf.cast(self.schedules["distortion"](step), batch.m.dtype)
         effective, logs = distortion, {}
         if self.order > 1:  # else there is no series, and no norm to watch
             seed = tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)
@@ -227,9 +227,8 @@ class MEC(Objective):
         losses = _losses(batch, lam, self.order, self.form, replicas)
         loss = tf.reduce_mean(losses)
         # mec_loss = -coding_length / (mu lambda m), lambda m = 1 / eps_d^2.
-        length = -loss * _mu(batch) / tf.cast(effective, loss.dtype)
         return loss, {
-            "coding_length": length,
+            "coding_length": -loss * _mu(batch) / effective,
             "effective_distortion": effective,
             **logs,
         }

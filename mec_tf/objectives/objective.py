@@ -71,6 +71,10 @@ class Objective(keras.layers.Layer):
         # precision; state does not follow them there.
         super().__init__(dtype="float32", autocast=False, trainable=False)
 
+    def __call__(self, embeddings, *, step, replicas):
+        """Calls `call`; Keras' own way there is for tensors alone."""
+        return self.call(embeddings, step=step, replicas=replicas)
+
     @classmethod
     def from_settings(cls, settings: Any, plan: Any) -> "Objective":
         """The objective of a run.

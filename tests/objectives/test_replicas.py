@@ -18,7 +18,7 @@ from mec_tf.distribute import current_replicas
 from mec_tf.objectives import Embeddings, mec
 from mec_tf.objectives.replicas import ALONE
 
-from centred_info_nce import CentredInfoNCE
+from objectives.centred_info_nce import CentredInfoNCE
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 half = tf.config.LogicalDeviceConfiguration()
@@ -44,7 +44,7 @@ def by_autodiff(z1, z2, replicas):
     nce, _ = info_nce(
         Embeddings([z1, z2], [z2, z1]), step=tf.constant(0), replicas=replicas
     )
-    rows = tf.cast(replicas.count * len(z1), z1.dtype)
+    rows = tf.cast(replicas.count * tf.shape(z1)[0], z1.dtype)
     mean = replicas.sum(tf.reduce_sum(tf.tanh(z1 * z2))) / rows
     everyone = replicas.gather(z1)[:, None] ** 2 * replicas.gather(z2)
     return tf.cast(nce, z1.dtype) + mean * tf.reduce_mean(everyone) ** 2
@@ -144,7 +144,7 @@ print("equal")
 def test_two_replicas_give_the_loss_and_gradients_of_one():
     process = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS_AGAINST_ONE],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1],  # to find `objectives`
         env=environment(),
         capture_output=True,
         text=True,
