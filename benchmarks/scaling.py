@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mec_tf.models import build_backbone, heads
 from mec_tf.models.batch_norm import TOGETHER, BatchNormalization
-from mec_tf.objectives import mec
+from mec_tf.objectives.spectral_norm import POWER_ITERATIONS, TRIALS
 
 REPLICAS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 BYTES = 4  # all that travels is float32
@@ -77,16 +77,17 @@ def collectives(
     if form == "auto":
         form = "batch" if m <= d else "feature"
     objective = {
-        # Rows and their lengths; TensorFlow gathers the shapes first.
+        # Rows and their lengths, of all views at once; TensorFlow gathers the
+        # shapes first.
         "batch": Collective(
             "objective",
-            2 * pairs,
-            pairs * (2 * (d + 1) * rows + 2),
+            2,
+            pairs * 2 * (d + 1) * rows + 2,
             gathers=True,
         ),
         "feature": Collective("objective", pairs, pairs * d * d),
     }[form]
-    guard = pairs * 2 * mec.POWER_ITERATIONS
+    guard = 2 * POWER_ITERATIONS
     together = replicas <= TOGETHER
     return [
         Collective("gradients", 1, parameters),
@@ -101,7 +102,7 @@ def collectives(
             views * sum(2 * c for c in online),
         ),
         objective,
-        Collective("guard", guard, guard * d * mec.TRIALS),
+        Collective("guard", guard, guard * pairs * d * TRIALS),
     ]
 
 

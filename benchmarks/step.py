@@ -38,7 +38,7 @@ from mec_tf.models import (
     heads,
     micro_batches,
 )
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD, LossScale
 
 DISTORTION, MOMENTUM = 0.06, 0.996
@@ -74,7 +74,7 @@ def build(backbone, *, size, batch, precision, arguments):
         heads.build_projector(backbone.output_shape[-1], dim=d, layers=3),
         heads.build_predictor(d, hidden_dim=512),
         policy=policy.preset(arguments.views, image_size=size),
-        criterion=MECCriterion(distortion=lambda step: DISTORTION),
+        objective=MEC(DISTORTION),
         ema_momentum=lambda step: MOMENTUM,
         micro_batches=micro_batches.count(
             min(arguments.micro_batch_size, batch), batch_size=batch, replicas=1
@@ -122,7 +122,7 @@ def calls(model, batch, jit):
     def loss():
         with tf.GradientTape() as tape:
             tape.watch(online)
-            value, _ = model.compare(online, targets, step)
+            value, _ = model.compare(online, targets, batch, step)
         return tape.gradient(value, online)
 
     def update():

@@ -106,14 +106,17 @@ def devices(strategy):
 
 
 def current_replicas():
-    """How the calling replica reaches the others, for the objective."""
+    """How the calling replica reaches the others: `objectives.Replicas`."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return ALONE
     return Replicas(
         count=context.num_replicas_in_sync,
-        gather=lambda rows: context.all_gather(rows, axis=0),
-        sum=lambda value: context.all_reduce(tf.distribute.ReduceOp.SUM, value),
+        index=context.replica_id_in_sync_group,
+        all_gather=lambda rows: context.all_gather(rows, axis=0),
+        all_reduce=lambda value: context.all_reduce(
+            tf.distribute.ReduceOp.SUM, value
+        ),
     )
 
 

@@ -509,7 +509,7 @@ def watch(model, passes, base_lrs, checkpoints, first_step):
     if first_step:
         say(f"going on from step {first_step} of {passes.total_steps}")
     callbacks = [
-        Divergence(remedy="lower --base_lr or --head_lr"),
+        Divergence(remedy="lower `base_lr` or `head_lr`"),
         Progress(passes),
     ]
     if checkpoints is not None:

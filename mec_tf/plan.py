@@ -14,11 +14,9 @@ class Plan:
         steps_per_epoch: Whole batches in them.
         total_steps: Steps of the run.
         warmup_steps: Steps over which the learning rate rises.
-        lambda_warmup_steps: Steps over which 1/lambda falls.
         peak_lr: Learning rate after scaling with the batch.
         m: Embeddings per view of a step, over all devices.
         d: Dimension of an embedding.
-        distortion: epsilon_d squared.
         steps_per_execution: Steps per call into TensorFlow.
         notes: Lines that say where a flag could not be taken at its word.
     """
@@ -27,28 +25,30 @@ class Plan:
     steps_per_epoch: int
     total_steps: int
     warmup_steps: int
-    lambda_warmup_steps: int
     peak_lr: float
     m: int
     d: int
-    distortion: float
     steps_per_execution: int = 1
     notes: tuple[str, ...] = ()
-
-    @property
-    def mu(self):
-        """(m + d) / 2."""
-        return (self.m + self.d) / 2
-
-    @property
-    def lam(self):
-        """Lambda = d / (m epsilon^2) = 1 / (m epsilon_d^2)."""
-        return 1 / (self.m * self.distortion)
 
     @property
     def epochs(self):
         """Epochs that the run enters, the last one perhaps unfinished."""
         return -(-self.total_steps // self.steps_per_epoch)
+
+    def warmup(self, name, epochs):
+        """Steps of a warm-up of so many epochs.
+
+        Args:
+            name: Of the setting that asks for it.
+            epochs: Length asked for, a float; a run that is shorter gives it a
+                tenth of its steps.
+
+        Returns:
+            (steps, notes): an int, and a tuple of lines that say so if it was
+            shortened.
+        """
+        return _warmup(name, epochs, self.steps_per_epoch, self.total_steps)
 
 
 def make_plan(
@@ -59,9 +59,7 @@ def make_plan(
     steps,
     base_lr,
     warmup_epochs,
-    lambda_warmup_epochs,
     embedding_dim,
-    distortion,
     steps_per_execution=1,
 ):
     """Works a run out; arguments are the flags of these names.
@@ -76,19 +74,10 @@ def make_plan(
             f" {images} images; give a batch of at most {images}"
         )
     total_steps = steps or epochs * steps_per_epoch
-    notes = []
-
-    def warmup(name, length):
-        """In steps; a run shorter than its warm-up gives it a tenth."""
-        asked = round(length * steps_per_epoch)
-        if asked < total_steps or asked == 0:
-            return asked
-        short = total_steps // 10
-        notes.append(
-            f"--{name}={length:g} ({asked} steps) does not fit into a run of"
-            f" {total_steps} steps: shortened to {short} steps"
-        )
-        return short
+    warmup_steps, notes = _warmup(
+        "warmup_epochs", warmup_epochs, steps_per_epoch, total_steps
+    )
+    notes = list(notes)
 
     def execution():
         """In steps; a divisor of every epoch, also of a short last one."""
@@ -110,32 +99,41 @@ def make_plan(
         images=images,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        warmup_steps=warmup("warmup_epochs", warmup_epochs),
-        lambda_warmup_steps=warmup(
-            "lambda_warmup_epochs", lambda_warmup_epochs
-        ),
+        warmup_steps=warmup_steps,
         peak_lr=base_lr * batch_size / 256,
         m=batch_size,
         d=embedding_dim,
-        distortion=distortion,
         steps_per_execution=execution(),
         notes=tuple(notes),
     )
 
 
-def table(plan):
-    """The plan as (what, value) lines, with the paper's symbols."""
+def _warmup(name, epochs, steps_per_epoch, total_steps):
+    asked = round(epochs * steps_per_epoch)
+    if asked < total_steps or asked == 0:
+        return asked, ()
+    short = total_steps // 10
+    return short, (
+        f"--{name}={epochs:g} ({asked} steps) does not fit into a run of"
+        f" {total_steps} steps: shortened to {short} steps",
+    )
+
+
+def table(plan, objective=()):
+    """The plan as (what, value) lines.
+
+    Args:
+        plan: `Plan`.
+        objective: Lines of the objective, `Objective.describe(plan.m, plan.d)`.
+    """
     return [
         ("training images", f"{plan.images:,}"),
         ("m, batch size over all devices", f"{plan.m:,}"),
         ("d, embedding dimension", f"{plan.d:,}"),
-        ("mu = (m + d) / 2", f"{plan.mu:g}"),
-        ("epsilon_d squared, distortion", f"{plan.distortion:g}"),
-        ("lambda = 1 / (m epsilon_d^2)", f"{plan.lam:.6g}"),
+        *objective,
         ("steps per epoch", f"{plan.steps_per_epoch:,}"),
         ("total steps", f"{plan.total_steps:,} ({plan.epochs:,} epochs)"),
         ("warm-up steps of the rate", f"{plan.warmup_steps:,}"),
-        ("warm-up steps of lambda", f"{plan.lambda_warmup_steps:,}"),
         ("peak learning rate", f"{plan.peak_lr:g}"),
     ]
 

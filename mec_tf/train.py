@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mec_tf import command, config, distribute, workdir
+from mec_tf import command, config, distribute, objectives, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
@@ -29,8 +29,6 @@ from mec_tf.monitors.history import History, last_scores
 from mec_tf.monitors.progress import Progress
 from mec_tf.monitors.representation import Representation
 from mec_tf.monitors.saver import Saver
-from mec_tf.objectives import OBJECTIVES
-from mec_tf.objectives.criterion import MECCriterion
 from mec_tf.optimizers import LARS, SGD, LossScale, WarmupCosine, schedules
 from mec_tf.plan import make_plan, segments, table
 
@@ -41,7 +39,7 @@ FLAGS = config.FLAGS
 config.data(image_size=224)
 config.views(policies.PRESETS)
 config.model(backbones.NAMES)
-config.objective(OBJECTIVES)
+config.objective(objectives.OBJECTIVES)
 config.optimisation()
 config.seed()
 config.device(distribute.STRATEGIES)
@@ -77,9 +75,7 @@ def pretrain(run, export, strategy, workers):
         steps=FLAGS.steps,
         base_lr=FLAGS.base_lr,
         warmup_epochs=FLAGS.warmup_epochs,
-        lambda_warmup_epochs=FLAGS.lambda_warmup_epochs,
         embedding_dim=FLAGS.projector_dim,
-        distortion=FLAGS.distortion,
         steps_per_execution=FLAGS.steps_per_execution,
     )
 
@@ -89,7 +85,7 @@ def pretrain(run, export, strategy, workers):
     with strategy.scope():
         model = build_model(policy, rates, plan, strategy)
 
-    for line in plan.notes:
+    for line in plan.notes + model.objective.notes:
         tell(line)
     if FLAGS.dry_run:
         dry_run(model, splits.pretrain, policy, plan, strategy, workers)
@@ -196,11 +192,6 @@ def build_schedules(plan):
             warmup_steps=plan.warmup_steps,
             total_steps=plan.total_steps,
         ),
-        "distortion": functools.partial(
-            schedules.distortion_warmup,
-            distortion=plan.distortion,
-            warmup_steps=plan.lambda_warmup_steps,
-        ),
     }
     if FLAGS.ema_base:
         rates["ema_momentum"] = functools.partial(
@@ -224,26 +215,12 @@ def build_model(policy, rates, plan, strategy):
         predictor = heads.build_predictor(
             FLAGS.projector_dim, hidden_dim=FLAGS.predictor_dim
         )
-    if FLAGS.ema_base == 0 and predictor is None and FLAGS.taylor_order == 1:
-        raise ValueError(
-            "--ema_base=0 --predictor_dim=0 --taylor_order=1 is minus the mean"
-            " cosine of one network with itself, which all images reach by one"
-            " and the same embedding; give an order of 2 or more, 0 (exact), a"
-            " predictor or a target network"
-        )
     model = SiameseModel(
         backbone,
         projector,
         predictor,
         policy=policy,
-        criterion=MECCriterion(
-            distortion=rates["distortion"],
-            order=FLAGS.taylor_order,
-            form=FLAGS.mec_form,
-            embedding_norm=FLAGS.embedding_norm,
-            guard=FLAGS.convergence_guard,
-            seed=FLAGS.seed,
-        ),
+        objective=objectives.build(FLAGS.objective, FLAGS, plan),
         ema_momentum=rates.get("ema_momentum"),
         micro_batches=micro_batches.count(
             FLAGS.micro_batch_size,
@@ -277,7 +254,7 @@ def dry_run(model, source, policy, plan, strategy, workers):
         "predictor": model.predictor,
     }
     rows = [
-        *table(plan),
+        *table(plan, model.objective.describe(plan.m, plan.d)),
         *(
             (f"parameters of the {name}", f"{network.count_params():,}")
             for name, network in networks.items()
@@ -331,8 +308,22 @@ def build_callbacks(
     )
     saver.keep_means(model)
     saver.catch_signals()
+    objective = model.objective
+    divergence = Divergence(
+        remedy=", ".join(
+            filter(
+                None,
+                (
+                    "lower `base_lr`",
+                    "lengthen `warmup_epochs`",
+                    objective.remedy,
+                    "and give another `workdir`",
+                ),
+            )
+        )
+    )
     if not workers.is_chief:
-        return [Divergence(), saver]
+        return [divergence, saver]
     looks = []
     if FLAGS.knn_every_epochs:
         looks.append(
@@ -343,10 +334,15 @@ def build_callbacks(
             )
         )
     return [
-        Divergence(),
+        divergence,
         *looks,
-        Progress(plan),
-        History(run, first_step=first_step, at_step=rates),
+        Progress(plan, plotted=objective.plotted),
+        History(
+            run,
+            first_step=first_step,
+            at_step={**objective.schedules, **rates},
+            logged=objective.logged,
+        ),
         saver,
     ]
 

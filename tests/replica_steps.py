@@ -17,6 +17,7 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from objectives.centred_info_nce import CentredInfoNCE
 
 import mec_tf  # noqa: F401, sets oneDNN before TensorFlow is loaded
 from benchmarks import scaling
@@ -26,8 +27,8 @@ from mec_tf.checkpoint import Checkpoints
 from mec_tf.data import pipeline, sources
 from mec_tf.models import SiameseModel, heads
 from mec_tf.models.batch_norm import BatchNormalization
-from mec_tf.objectives import mec
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives import Objective, spectral_norm
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import LARS, SGD
 from tests.drills import two_workers
 
@@ -35,7 +36,7 @@ BATCH, STEPS, SAVED = 32, 5, 3
 # 1,438 digits are 44 batches and a rest of 30: the third step begins an epoch.
 FIRST_STEP = 42
 # The guard's iterations are unrolled: fewer of them compile sooner.
-mec.POWER_ITERATIONS = 1
+spectral_norm.POWER_ITERATIONS = 1
 
 
 class Kept:
@@ -52,12 +53,6 @@ class Kept:
         kept = self.kept[self._get_variable_index(variable)]
         self.assign(kept, gradient)
         super().update_step(gradient, variable, learning_rate)
-
-
-CASES = {
-    name: type(name, (Kept, optimizer), {})
-    for name, optimizer in (("sgd", SGD), ("lars", LARS))
-}
 
 
 @functools.cache
@@ -99,22 +94,27 @@ class Diary(keras.callbacks.Callback):
             self.found[f"{step}/gradient {k}"] = variable.numpy()
 
 
-class BothForms:
-    """One pair's loss batch-wise and the other's feature-wise."""
+class BothForms(Objective):
+    """The mean of the batch-wise and the feature-wise loss."""
 
-    logged = MECCriterion.logged
+    logged = MEC.logged
 
-    def __call__(self, pairs, **options):
+    def call(self, embeddings, **options):
         results = [
-            MECCriterion(distortion=lambda step: 0.3, form=form)(
-                [pair], **options
-            )
-            for form, pair in zip(("batch", "feature"), pairs, strict=True)
+            MEC(0.3, form=form).call(embeddings, **options)
+            for form in ("batch", "feature")
         ]
         return tf.nest.map_structure(lambda a, b: (a + b) / 2, *results)
 
 
-def make_model(optimizer):
+# By name: the optimizer, and an objective without and one with state.
+CASES = {
+    "sgd": (type("KeptSGD", (Kept, SGD), {}), BothForms),
+    "lars": (type("KeptLARS", (Kept, LARS), {}), CentredInfoNCE),
+}
+
+
+def make_model(optimizer, objective):
     keras.utils.set_random_seed(0)
     images = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(6, 3, use_bias=False, name="conv")(images)
@@ -125,7 +125,7 @@ def make_model(optimizer):
         heads.build_projector(6, dim=12, layers=2),
         None,
         policy=policy(),
-        criterion=BothForms(),
+        objective=objective(),
         ema_momentum=lambda step: 0.9,
     )
     optimizer = optimizer(0.02, momentum=0.5)
@@ -182,9 +182,11 @@ def checkpoints(model, folder):
 
 
 def calls(model, strategy):
-    """Collectives of a step as `benchmarks.scaling` has them, of one worker."""
-    both = [
-        scaling.collectives(
+    """Collectives of a step of `BothForms`, as `scaling` has them."""
+    exchanges = {
+        (e.what, form if e.what in ("objective", "guard") else "any"): e.calls
+        for form in ("batch", "feature")
+        for e in scaling.collectives(
             backbone=model.backbone,
             projector=model.projector,
             predictor=None,
@@ -192,12 +194,8 @@ def calls(model, strategy):
             replicas=strategy.num_replicas_in_sync,
             form=form,
         )
-        for form in ("batch", "feature")
-    ]
-    # One pair each.
-    return (
-        sum(exchange.calls for exchanges in both for exchange in exchanges) / 2
-    )
+    }
+    return sum(exchanges.values())
 
 
 def collect(strategy, folder, name):
@@ -205,9 +203,9 @@ def collect(strategy, folder, name):
     found, models = {"samples": samples(strategy)}, {}
     traced = []
     two_workers.counted(traced)
-    for case, optimizer in CASES.items():
+    for case, parts in CASES.items():
         with strategy.scope():
-            model = models[case] = make_model(optimizer)
+            model = models[case] = make_model(*parts)
         straight = {}
         traced.clear()
         fit(model, strategy, SAVED, straight)

@@ -9,9 +9,7 @@ FLAGS = dict(
     steps=0,
     base_lr=0.5,
     warmup_epochs=1,
-    lambda_warmup_epochs=0,
     embedding_dim=512,
-    distortion=0.06,
 )
 
 
@@ -27,17 +25,12 @@ def test_the_papers_main_model():
         steps=0,
         base_lr=0.3,
         warmup_epochs=10,
-        lambda_warmup_epochs=10,
         embedding_dim=2048,
-        distortion=0.06,
     )
     assert paper.steps_per_epoch == 312  # the last 3,215 images are dropped
     assert paper.total_steps == 249_600
     assert paper.warmup_steps == 3120
     assert paper.peak_lr == pytest.approx(4.8)
-    assert paper.mu == 3072
-    # lambda = d / (m epsilon^2) with epsilon^2 = d epsilon_d^2
-    assert paper.lam == pytest.approx(2048 / (4096 * 2048 * 0.06))
 
 
 def test_steps_overrule_epochs():
@@ -53,6 +46,11 @@ def test_a_warmup_that_does_not_fit_is_shortened_and_said():
     assert "--warmup_epochs=10 (150 steps)" in note
     assert "shortened to 4 steps" in note
     assert plan().notes == ()
+    # What an objective asks for is cut alike.
+    steps, (note,) = plan().warmup("lambda_warmup_epochs", 10)
+    assert steps == 4
+    assert "lambda_warmup_epochs" in note
+    assert plan().warmup("lambda_warmup_epochs", 1) == (15, ())
 
 
 @pytest.mark.parametrize(

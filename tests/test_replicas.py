@@ -89,7 +89,11 @@ def test_a_step_changes_what_it_should(results):
         gradients = [name for name in names if "gradient" in name]
         assert len(gradients) == 7
         assert all(np.abs(one[name]).max() > 1e-5 for name in gradients)
-        assert {f"{case}/1/loss", f"{case}/1/spectral_norm"} < set(names)
+        logged = {"sgd": "spectral_norm", "lars": "similarity"}[case]
+        assert {f"{case}/1/loss", f"{case}/1/{logged}"} < set(names)
+        centre = [name for name in one.files if name.endswith("centre")]
+        assert all(name.startswith("lars/") for name in centre)
+        assert len(centre) == 3 and np.all(one[centre[0]])
         means = one[f"{case}/resumed means"]
         assert means[0] == pytest.approx(float(one[f"{case}/3/loss"]))
 
@@ -113,7 +117,6 @@ def test_an_epoch_drops_its_incomplete_batch(results):
 def test_workers_exchange_as_often_as_the_model_says(results):
     # Nothing for the moving average, for logs or for samples.
     for worker in ("worker0", "worker1"):
-        for case in ("sgd", "lars"):
-            traced, modelled = results[worker][f"{case}/collectives"]
-            assert traced == modelled
+        traced, modelled = results[worker]["sgd/collectives"]
+        assert traced == modelled
     assert results["1"]["sgd/collectives"][0] == 0

@@ -14,11 +14,14 @@ from mec_tf.models import ema, micro_batches
 from mec_tf.models.encoder import build_encoder
 from mec_tf.models.multi_worker_fit import MultiWorkerFit
 from mec_tf.models.step_mean import StepMean
+from mec_tf.objectives.objective import Embeddings, check_needs
 
 
-@keras.saving.register_keras_serializable("mec_tf")
 class SiameseModel(MultiWorkerFit):
     """Pretrains a backbone on batches of augmented views.
+
+    Keras cannot serialise it: `checkpoint.Checkpoints` holds its state, and
+    what is handed on is its `encoder`.
 
     Args:
         backbone: `keras.Model`, images `[n, h, w, 3]` to features `[n, k]`.
@@ -26,14 +29,17 @@ class SiameseModel(MultiWorkerFit):
         predictor: `keras.Model`, `[n, d]` to `[n, d]`, or None.
         policy: `augment.policy.Policy`: what is done to each view on the
             accelerator, and the normalisation.
-        criterion: Function of `(pairs, step, replicas)` that returns the loss
-            and a dict of scalars to log; see `objectives.criterion`.
+        objective: `objectives.Objective`: the loss of the embeddings.
         ema_momentum: Function of the step, the target's momentum in [0, 1], or
             None: the target is the online network. Its embeddings are then held
             constant where there is a predictor (SimSiam); where there is none,
             the gradient flows through both branches (MEC, Algorithm 1).
         micro_batches: Parts that a replica takes of its batch one after the
             other; see `models.micro_batches`.
+
+    Raises:
+        UserError: If the objective needs a target or a predictor that is not
+            there.
     """
 
     def __init__(
@@ -43,16 +49,20 @@ class SiameseModel(MultiWorkerFit):
         predictor,
         *,
         policy,
-        criterion,
+        objective,
         ema_momentum,
         micro_batches=1,
     ):
         super().__init__(name="siamese")
+        check_needs(
+            objective,
+            target=ema_momentum is not None,
+            predictor=predictor is not None,
+        )
         self.backbone = backbone
         self.projector = projector
         self.predictor = predictor
         self.policy = policy
-        self.criterion = criterion
         self.ema_momentum = ema_momentum
         self.micro_batches = micro_batches
         self.online = keras.Model(
@@ -63,9 +73,13 @@ class SiameseModel(MultiWorkerFit):
         self.learned = self.online.trainable_variables + (
             predictor.trainable_variables if predictor else []
         )
-        self.means = {"loss": StepMean("loss")}
-        for name in criterion.logged:
-            self.means[name] = StepMean(name)
+        # Last: checkpoints number the parts of a model.
+        self.objective = objective
+        if not objective.built:
+            objective.build((None, projector.output_shape[-1]))
+        self.means = {
+            name: StepMean(name) for name in ("loss", *objective.logged)
+        }
         self.built = True
 
     @property
@@ -87,26 +101,31 @@ class SiameseModel(MultiWorkerFit):
         """One step on a global batch of views; returns the epoch's means.
 
         Args:
-            batch: Dict with `views`, a tuple of uint8 `[n, s, s, 3]`, and
+            batch: Dict with `views`, a tuple of uint8 `[n, s, s, 3]`,
                 `draws`, a tuple of float32 `[n, K]` in [0, 1): the random
-                numbers of each view (see `data.pipeline`).
+                numbers of each view (see `data.pipeline`), and perhaps
+                `label`, for objectives that learn from labels.
         """
         # A tensor: the variable moves on when the optimizer has been applied.
         step = tf.convert_to_tensor(self.optimizer.iterations)
         if self.micro_batches == 1:
             with tf.GradientTape() as tape:
-                embeddings = self.embed(self.augment(batch))
-                scaled_loss, logs = self.compare(*embeddings, step)
+                online, targets = self.embed(self.augment(batch))
+                scaled_loss, passed = self.compare(online, targets, batch, step)
             gradients = tape.gradient(scaled_loss, self.learned)
         else:
-            logs, gradients = self.by_micro_batches(batch, step)
+            passed, gradients = self.by_micro_batches(batch, step)
+        embeddings, logs = passed
         self.optimizer.apply(gradients, self.learned)
         if self.target is not None:
             ema.update_ema(self.target, self.online, self.ema_momentum(step))
+        self.objective.update(
+            embeddings, step=step, replicas=distribute.current_replicas()
+        )
 
         for name, value in logs.items():
             self.means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.means.items()}
+        return {name: self.means[name].result() for name in logs}
 
     def augment(self, batch):
         """Normalised views, float32 `[n, s, s, 3]` each, of a batch."""
@@ -147,27 +166,28 @@ class SiameseModel(MultiWorkerFit):
             return projected, projected
         return projected, [self.predictor(z, training=True) for z in projected]
 
-    def compare(self, online, targets, step):
-        """The loss, multiplied by the optimizer's loss scale, and what to log.
+    def compare(self, online, targets, batch, step):
+        """The loss of a whole batch, and what goes on from there.
 
-        Each view's online embedding meets the target's embedding of every
-        *other* global view (the first two): two pairs for two views, which
-        symmetrises the loss, and SwAV's and DINO's pairing for multi-crop.
-        Without targets, in Algorithm 1's symmetric network, a pair counts once.
+        Args:
+            online: Embeddings that learn, `[n, d]` per view.
+            targets: Those that they learn from; none: they meet one another.
+            batch: As `train_step` gets it.
+            step: Integer scalar.
+
+        Returns:
+            (scaled loss, (`Embeddings`, logs)): the loss multiplied by the
+            optimizer's loss scale; logs are scalars by name.
         """
-        pairs = [
-            (online[i], held)
-            for j, held in enumerate(targets or online[:2])
-            for i in range(len(online))
-            if (i != j if targets else i > j)
-        ]
-        loss, logged = self.criterion(
-            pairs, step=step, replicas=distribute.current_replicas()
+        embeddings = Embeddings(online, targets or None, batch.get("label"))
+        loss, logged = self.objective(
+            embeddings, step=step, replicas=distribute.current_replicas()
         )
-        return self.optimizer.scale_loss(loss), {"loss": loss, **logged}
+        logs = {"loss": loss, **logged}
+        return self.optimizer.scale_loss(loss), (embeddings, logs)
 
     def by_micro_batches(self, batch, step):
-        """What to log and the gradients, one small part at a time."""
+        """What `compare` passes on, and gradients, one part at a time."""
         embedding = tf.TensorSpec(
             [
                 batch["views"][0].shape[0] // self.micro_batches,
@@ -186,7 +206,7 @@ class SiameseModel(MultiWorkerFit):
                 [embedding] * len(batch["views"]),
                 [] if symmetric else [embedding] * 2,
             ),
-            compare=lambda online, targets: self.compare(online, targets, step),
+            compare=lambda *both: self.compare(*both, batch, step),
             learned=self.learned,
             state=self.online.non_trainable_variables
             + (

@@ -15,11 +15,7 @@ class Divergence(keras.callbacks.Callback):
         remedy: What the user can do about it.
     """
 
-    def __init__(
-        self,
-        remedy="lower --base_lr, lengthen --warmup_epochs or raise"
-        " --distortion, and give another --workdir",
-    ):
+    def __init__(self, remedy):
         super().__init__()
         self.remedy = remedy
 
@@ -38,6 +34,6 @@ class Divergence(keras.callbacks.Callback):
             raise FloatingPointError(
                 f"the loss became {logs['loss']} at step {step}; the last good"
                 " checkpoint is kept: "
-                + ("try --precision=mixed_bfloat16, or " if half else "")
+                + ("try `precision`=mixed_bfloat16, or " if half else "")
                 + self.remedy
             )

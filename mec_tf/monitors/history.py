@@ -9,21 +9,6 @@ import tensorflow as tf
 
 from mec_tf.files import replaced_file
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "loss",
-    "coding_length",
-    "spectral_norm",
-    "effective_distortion",
-    "distortion",
-    "lr",
-    "ema_momentum",
-    "images_per_second",
-    "rankme",
-    "knn_accuracy",
-)
-
 
 class History(keras.callbacks.Callback):
     """Appends one row per epoch; a resumed run goes on without a seam.
@@ -35,15 +20,26 @@ class History(keras.callbacks.Callback):
             they will be measured again.
         at_step: Dict of name to function of the step: the schedules, logged
             with the value that the epoch's last step used.
+        logged: Names of what the objective logs besides the loss.
     """
 
-    def __init__(self, workdir, *, first_step, at_step):
+    def __init__(self, workdir, *, first_step, at_step, logged=()):
         super().__init__()
         self.path = workdir / "metrics.csv"
         self.at_step = at_step
         self.rows = [
             row for row in read(self.path) if int(row["step"]) <= first_step
         ]
+        columns = (
+            *("step", "epoch", "loss"),
+            *logged,
+            *at_step,
+            *("lr", "ema_momentum"),
+            *("images_per_second", "rankme", "knn_accuracy"),
+        )
+        # Whatever another version of this program has written stays.
+        former = self.rows[0] if self.rows else ()
+        self.columns = tuple(dict.fromkeys([*columns, *former]))
         self._write()
         self.folder = workdir / "tensorboard"
         with self._faults_named():
@@ -59,7 +55,7 @@ class History(keras.callbacks.Callback):
         for name, schedule in self.at_step.items():
             logs[name] = float(schedule(step - 1))
         row = {"step": step, "epoch": epoch + 1} | {
-            name: logs[name] for name in COLUMNS if name in logs
+            name: logs[name] for name in self.columns if name in logs
         }
         self.rows.append(row)
         self._write()
@@ -84,7 +80,7 @@ class History(keras.callbacks.Callback):
 
     def _write(self):
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(text, self.columns, lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
         with replaced_file(self.path) as partial:

@@ -5,8 +5,6 @@ import time
 
 import keras
 
-SHOWN = ("loss", "spectral_norm", "rankme", "knn_accuracy")
-
 
 class Progress(keras.callbacks.Callback):
     """Prints one line per epoch, kept up to date inside it on a terminal.
@@ -16,11 +14,13 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         plan: `plan.Plan` of the run.
+        plotted: Names of the objective's logs that are worth a place.
     """
 
-    def __init__(self, plan):
+    def __init__(self, plan, plotted=()):
         super().__init__()
         self.plan = plan
+        self.shown = ("loss", *plotted, "rankme", "knn_accuracy")
         self.live = sys.stderr.isatty()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -51,7 +51,7 @@ class Progress(keras.callbacks.Callback):
         left = (plan.total_steps - done) * plan.m / max(speed, 1e-9)
         bar = "=" * (20 * done // plan.total_steps)
         values = "  ".join(
-            f"{name} {logs[name]:.4g}" for name in SHOWN if name in logs
+            f"{name} {logs[name]:.4g}" for name in self.shown if name in logs
         )
         line = (
             f"epoch {-(-done // plan.steps_per_epoch)}/{plan.epochs}"

@@ -1,47 +1,40 @@
-"""The losses: one short file each, stateless, on TensorFlow alone."""
+"""What embeddings learn from: one short file for each objective."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
-import tensorflow as tf
+from mec_tf.errors import UserError
+from mec_tf.objectives.mec import MEC
+from mec_tf.objectives.objective import Embeddings as Embeddings
+from mec_tf.objectives.objective import Objective as Objective
+from mec_tf.objectives.replicas import Replicas as Replicas
 
-from mec_tf.objectives.mec import mec_loss
-
-
-class Objective(NamedTuple):
-    """A loss, and the network that it cannot do without.
-
-    Attributes:
-        loss: `(z1, z2, *, replicas, ...) -> scalar` of raw embeddings `[n, d]`;
-            the keywords that it takes beyond `replicas` are its own.
-        needs_target: whether it collapses without a slow target network.
-        needs_predictor: whether it collapses without a predictor.
-    """
-
-    loss: Callable[..., tf.Tensor]
-    needs_target: bool
-    needs_predictor: bool
+OBJECTIVES: dict[str, type[Objective]] = {"mec": MEC}
+"""The objectives by the name that a run gives."""
 
 
-OBJECTIVES = {
-    # From order 2 on, and exact, MEC keeps embeddings apart by itself.
-    "mec": Objective(mec_loss, needs_target=False, needs_predictor=False),
-}
-
-
-def get(name):
-    """Looks an objective up by name.
+def build(name: str, settings: Any, plan: Any) -> Objective:
+    """Makes the objective of a run.
 
     Args:
         name: a key of `OBJECTIVES`.
-
-    Returns:
-        Its `Objective`.
+        settings: has one attribute per setting, by the name of its flag.
+        plan: `plan.Plan` of the run.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        UserError: an unknown name; the message lists the known ones.
     """
     if name not in OBJECTIVES:
-        known = ", ".join(sorted(OBJECTIVES))
-        raise ValueError(f"No objective is called {name!r}; known are {known}.")
-    return OBJECTIVES[name]
+        raise UserError(
+            f"`objective`={name} is not known; choose one of"
+            f" {', '.join(sorted(OBJECTIVES))}"
+        )
+    return OBJECTIVES[name].from_settings(settings, plan)
+
+
+def plotted() -> dict[str, str]:
+    """Columns of `metrics.csv` worth a curve, of any objective, and titles."""
+    return {
+        column: title
+        for objective in OBJECTIVES.values()
+        for column, title in objective.plotted.items()
+    }

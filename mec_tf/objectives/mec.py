@@ -19,32 +19,31 @@ C may be replaced by lambda z1^T z2, which is `[d, d]` instead of `[m, m]` and
 has the same non-zero eigenvalues, hence the same trace and determinant.
 """
 
-import sys
+import functools
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
-from mec_tf.objectives.replicas import ALONE
-
-# The estimate of the norm is a lower bound. The guard brings it to 1 / 1.1,
-# which leaves the true norm below 1 where the estimate reaches 91 % of it. With
-# these numbers it reached 98 % on ten kinds of embeddings (measured by
-# `python -m benchmarks.guard`); a single trial may start badly.
-GUARD_MARGIN = 1.1
-POWER_ITERATIONS = 16
-TRIALS = 8
+from mec_tf.objectives import log_det, pairing, sides
+from mec_tf.objectives.normalisation import checked_distortion, normalised
+from mec_tf.objectives.objective import Objective
+from mec_tf.objectives.replicas import ALONE, Replicas
+from mec_tf.objectives.spectral_norm import (
+    guarded_distortion as guarded_distortion,
+)
+from mec_tf.objectives.spectral_norm import spectral_norm as spectral_norm
+from mec_tf.objectives.spectral_norm import spectral_norms
 
 
 def coding_length(
-    z1,
-    z2,
+    z1: tf.Tensor,
+    z2: tf.Tensor,
     *,
-    distortion,
-    order=4,
-    form="auto",
-    embedding_norm="l2",
-    replicas=ALONE,
-):
+    distortion: float | tf.Tensor,
+    order: int = 4,
+    form: str = "auto",
+    embedding_norm: str = "l2",
+    replicas: Replicas = ALONE,
+) -> tf.Tensor:
     """The coding length of two views of a batch, eqs. (1) and (2).
 
     Args:
@@ -72,22 +71,25 @@ def coding_length(
             floating and equal, a number `distortion` that is not positive, a
             negative `order`, an unknown `form` or `embedding_norm`.
     """
-    trace, mu, _ = _trace_of_log(
-        z1, z2, distortion, order, form, embedding_norm, replicas
+    _check(order, form)
+    batch = normalised(
+        [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
     )
-    return mu * trace
+    lam = batch.lam(distortion)
+    (trace,) = _traces(batch, lam, order, form, replicas)
+    return _mu(batch) * trace
 
 
 def mec_loss(
-    z1,
-    z2,
+    z1: tf.Tensor,
+    z2: tf.Tensor,
     *,
-    distortion=0.06,
-    order=4,
-    form="auto",
-    embedding_norm="l2",
-    replicas=ALONE,
-):
+    distortion: float | tf.Tensor = 0.06,
+    order: int = 4,
+    form: str = "auto",
+    embedding_norm: str = "l2",
+    replicas: Replicas = ALONE,
+) -> tf.Tensor:
     """The loss to minimise: -coding_length / (mu lambda m).
 
     With this scale, which is that of the authors' code, the loss of order 1 is
@@ -110,442 +112,200 @@ def mec_loss(
     Raises:
         ValueError: as in `coding_length`.
     """
-    trace, _, lambda_m = _trace_of_log(
-        z1, z2, distortion, order, form, embedding_norm, replicas
+    _check(order, form)
+    batch = normalised(
+        [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
     )
-    return -trace / lambda_m
+    (loss,) = _losses(batch, batch.lam(distortion), order, form, replicas)
+    return loss
 
 
-def spectral_norm(
-    z1, z2, *, distortion, seed, embedding_norm="l2", replicas=ALONE
-):
-    """Estimates ||lambda z1 z2^T||_2, which must be < 1 for the series.
-
-    This is the norm to judge convergence by whichever form the loss takes: the
-    trace is the same on both sides, but lambda z1^T z2 may have a far larger
-    norm without any harm. Power iterations never form the matrix; the estimate
-    approaches the norm from below.
+class MEC(Objective):
+    """The mean MEC loss over pairs of views, with warm-up and guard.
 
     Args:
-        z1: embeddings of the first view, `[m / N, d]`, floating.
-        z2: embeddings of the second view, like `z1`.
-        distortion: as in `coding_length`.
-        seed: integer tensor `[2]` that fixes the start vector; the same on all
-            replicas.
-        embedding_norm: as in `coding_length`.
-        replicas: as in `coding_length`.
-
-    Returns:
-        The estimate, a non-negative scalar, equal on all replicas; no gradient
-        flows through it.
-
-    Raises:
-        ValueError: as in `coding_length`.
+        distortion: epsilon_d squared, above 0, after the warm-up.
+        order: terms of the Taylor series, eq. (2); 0: exact log-det, eq. (1).
+        form: `auto`, `batch` or `feature`: the side of the matrix.
+        embedding_norm: `l2` (rows) or `batch` (columns).
+        guard: raise the distortion of a step where the series would leave its
+            region of convergence; of orders 2 and above alone, for one term
+            has nothing to converge, and its loss no distortion.
+        seed: seeds the start vectors of the guard's power iterations.
+        warmup_steps: steps over which 1 / lambda falls from 8 times its value.
     """
-    z1, z2, s1, s2, lam, *_ = _prepare(
-        z1, z2, distortion, embedding_norm, replicas
+
+    logged = ("coding_length", "spectral_norm", "effective_distortion")
+    plotted = {"spectral_norm": r"$\Vert\lambda Z_1 Z_2^T\Vert$"}
+    needed_because = (
+        "`taylor_order`=1 is minus the mean cosine of one network with itself,"
+        " which all images reach by one and the same embedding (an order of 2"
+        " or more, or 0, exact, needs neither)"
     )
-    z1, z2, s1, s2 = map(tf.stop_gradient, (z1, z2, s1, s2))
+    remedy = "raise `distortion`"
 
-    def gram(z, s, w):  # (s z)^T (s z) w over the global batch
-        z_w = s**2 * tf.matmul(z, w)
-        return replicas.sum(tf.matmul(z, z_w, transpose_a=True))
+    def __init__(
+        self,
+        distortion: float = 0.06,
+        *,
+        order: int = 4,
+        form: str = "auto",
+        embedding_norm: str = "l2",
+        guard: bool = True,
+        seed: int = 0,
+        warmup_steps: int = 0,
+    ):
+        super().__init__()
+        _check(order, form)
+        checked_distortion(distortion, tf.constant(1.0))
+        self.distortion = distortion
+        self.order = order
+        self.form = form
+        self.embedding_norm = embedding_norm
+        self.guard = guard
+        self.seed = seed
+        self.warmup_steps = warmup_steps
 
-    # With v = z2 w in the span of the rows, one step v <- C^T C v of the power
-    # method is w <- (z1^T z1) (z2^T z2) w: vectors of length d, which every
-    # replica holds whole. The columns of w are independent trials.
-    shape = tf.stack([tf.shape(z1)[1], TRIALS])
-    w = tf.random.stateless_normal(
-        shape,
-        seed,
-        dtype=z1.dtype,
-        alg="philox",  # the same with XLA
-    )
-    for _ in range(POWER_ITERATIONS):
-        w = tf.math.divide_no_nan(w, tf.norm(w, axis=0))
-        gram2_w = gram(z2, s2, w)
-        previous, w = w, gram(z1, s1, gram2_w)
-    v = tf.reduce_sum(previous * gram2_w, 0)  # |v|^2
-    c_v = tf.reduce_sum(gram2_w * w, 0)  # |C v|^2 / lambda^2
-    ratio = tf.math.divide_no_nan(c_v, v)
-    return lam * tf.sqrt(tf.reduce_max(ratio))
+    @classmethod
+    def from_settings(cls, settings, plan):
+        """As `Objective.from_settings` has it."""
+        steps, notes = plan.warmup(
+            "lambda_warmup_epochs", settings.lambda_warmup_epochs
+        )
+        objective = cls(
+            settings.distortion,
+            order=settings.taylor_order,
+            form=settings.mec_form,
+            embedding_norm=settings.embedding_norm,
+            guard=settings.convergence_guard,
+            seed=settings.seed,
+            warmup_steps=steps,
+        )
+        objective.notes = notes
+        return objective
+
+    @property
+    def needs(self):
+        """From order 2 on, and exact, MEC keeps embeddings apart by itself."""
+        return (("target", "predictor"),) if self.order == 1 else ()
+
+    @property
+    def schedules(self):
+        """The distortion before the guard."""
+        return {
+            "distortion": functools.partial(
+                warmed_up_distortion,
+                distortion=self.distortion,
+                warmup_steps=self.warmup_steps,
+            )
+        }
+
+    def call(self, embeddings, *, step, replicas):
+        """The loss and what to log, as `Objective.call` has it."""
+        batch = normalised(
+            pairing.pairs(embeddings),
+            embedding_norm=self.embedding_norm,
+            replicas=replicas,
+        )
+        distortion = tf.cast(self.schedules["distortion"](step), batch.m.dtype)
+        effective, logs = distortion, {}
+        if self.order > 1:  # else there is no series, and no norm to watch
+            seed = tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)
+            norms = spectral_norms(
+                batch,
+                batch.lam(distortion),
+                seed=tf.stack(seed),
+                replicas=replicas,
+            )
+            # One distortion for all pairs of a step, so that their mean is the
+            # objective at one lambda: the widest pair decides.
+            norm = tf.reduce_max(norms)
+            if self.guard:
+                effective = guarded_distortion(norm, distortion)
+            logs["spectral_norm"] = norm * distortion / effective
+        lam = batch.lam(effective)
+        losses = _losses(batch, lam, self.order, self.form, replicas)
+        loss = tf.reduce_mean(losses)
+        # mec_loss = -coding_length / (mu lambda m), lambda m = 1 / eps_d^2.
+        return loss, {
+            "coding_length": -loss * _mu(batch) / effective,
+            "effective_distortion": effective,
+            **logs,
+        }
+
+    def describe(self, m, d):
+        """The paper's symbols (section 3) and their values."""
+        lam = 1 / (m * self.distortion)
+        return [
+            ("mu = (m + d) / 2", f"{(m + d) / 2:g}"),
+            ("epsilon_d squared, distortion", f"{self.distortion:g}"),
+            ("lambda = 1 / (m epsilon_d^2)", f"{lam:.6g}"),
+            ("warm-up steps of lambda", f"{self.warmup_steps:,}"),
+        ]
 
 
-def guarded_distortion(norm, distortion):
-    """The distortion, raised where the series would not converge.
+def warmed_up_distortion(
+    step: int | tf.Tensor,
+    *,
+    distortion: float,
+    warmup_steps: int,
+    start: float = 8.0,
+) -> tf.Tensor:
+    """The distortion, falling from `start` times itself to itself.
 
-    The norm of C is inversely proportional to the distortion, so the raised
-    distortion brings the norm down to 1 / 1.1.
+    lambda is inverse to the distortion, so that 1 / lambda falls linearly from
+    `start` / lambda to 1 / lambda. Early embeddings are nearly collapsed, and
+    the Taylor series needs the smaller lambda there to converge.
 
     Args:
-        norm: scalar, `spectral_norm` at this `distortion`.
-        distortion: as in `coding_length`.
+        step: integer or integer tensor >= 0. Step 0 has the start value and
+            step `warmup_steps` - 1 the final one.
+        distortion: epsilon_d^2 > 0 after the warm-up; 0.06 in the paper.
+        warmup_steps: steps of warm-up, >= 0.
+        start: factor at step 0, 8 in the authors' code.
 
     Returns:
-        Scalar of the dtype of `norm`, at least `distortion`.
+        epsilon_d^2 at this step, a float32 scalar tensor.
 
-    Raises:
-        ValueError: a number `distortion` that is not positive.
+    Source: the MEC authors' code; the paper warms lambda up too.
     """
-    distortion = _checked_distortion(distortion, tf.convert_to_tensor(norm))
-    return distortion * tf.maximum(1.0, GUARD_MARGIN * norm)
+    k = tf.cast(step, tf.float32)
+    risen = tf.minimum(k / max(warmup_steps - 1, 1), 1.0)
+    risen = tf.where(k < warmup_steps, risen, 1.0)
+    return distortion * (1.0 + (start - 1.0) * (1.0 - risen))
 
 
-def _trace_of_log(z1, z2, distortion, order, form, embedding_norm, replicas):
-    """Tr log(I + C), and mu and lambda m."""
+def _check(order, form):
     if order != int(order) or order < 0:
         raise ValueError(
             f"order is {order!r}; expected the number of terms of the Taylor "
             "series, 1 or more, or 0 for the exact log-determinant."
         )
-    if form not in ("auto", "batch", "feature"):
+    if form not in sides.SIDES:
         raise ValueError(
             f"form is {form!r}; expected 'auto', 'batch' or 'feature'."
         )
-    *scaled, m = _prepare(z1, z2, distortion, embedding_norm, replicas)
-    lam = scaled[4]
-    d = tf.cast(tf.shape(z1)[1], m.dtype)
-    mu = (m + d) / 2
-    sides = {
-        "batch": lambda: _batch_wise(*scaled, order, replicas),
-        "feature": lambda: _feature_wise(*scaled, order, replicas),
-    }
+
+
+def _traces(batch, lam, order, form, replicas):
+    """Tr log(I + C) of every pair, to `order` terms."""
     if order == 1:
-        trace = _first_order(*scaled, replicas)
-    elif form == "auto":
-        trace = _cheaper(sides, z1, replicas)
-    else:
-        trace = sides[form]()
-    return trace, mu, lam * m
-
-
-def _cheaper(sides, z, replicas):
-    """Calls the side whose matrix is smaller, by the global batch.
-
-    It takes fewer multiplications, and over replicas it also moves fewer bytes:
-    a ring gathers 2 m d numbers, or adds up d^2 of them in 2 d^2.
-    """
-    n, d = z.shape
-    if n is not None:
-        return sides["batch" if replicas.count * n <= d else "feature"]()
-    if replicas.count > 1:
-        # A collective inside a branch may hang.
-        return sides["feature"]()
-    n, d = tf.unstack(tf.shape(z))
-    return tf.cond(n <= d, sides["batch"], sides["feature"])
-
-
-def _batch_wise(z1, z2, s1, s2, lam, turned, order, replicas):
-    """Tr log(I + lambda (s1 z1) (s2 z2)^T), from the rows of all replicas."""
-
-    @tf.custom_gradient
-    def trace(z1, z2, s1, s2, lam):
-        z1, z2, s1, s2, lam = _inside(z1, z2, s1, s2, lam)
-        everyones, columns, rows = _gathered(z1, z2, s1, s2, replicas)
-        all_z1, all_z2, all_s1, all_s2 = everyones
-        a, b = lam * all_s1, tf.transpose(all_s2)  # [m, 1], [1, m]
-        c = a * tf.matmul(all_z1, all_z2, transpose_b=True) * b  # [m, m]
-        value, s = _log_and_derivative(c, order)
-        # <z1, dz1> of each row is the diagonal of C S: no product needed.
-        shares = tf.reduce_sum(c * tf.transpose(s), 1, keepdims=True)
-
-        def gradient(upstream):
-            scaled = s * (upstream * tf.transpose(a)) * tf.transpose(b)
-            dz1 = tf.matmul(columns(scaled), all_z2, transpose_a=True)
-            dz2 = tf.matmul(rows(scaled), all_z1)
-            along = upstream * rows(shares)
-            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
-            return dz1, dz2, None, None, None
-
-        return value, gradient
-
-    return trace(z1, z2, s1, s2, lam)
-
-
-def _gathered(z1, z2, s1, s2, replicas):
-    """All rows, and what cuts this replica's columns or rows from [m, m].
-
-    Replicas are not numbered here, so this one finds its rows by their values.
-    Should another hold the very same rows in both views, then theirs is also
-    the same gradient.
-    """
-    if replicas.count == 1:
-        return (z1, z2, s1, s2), tf.identity, tf.identity
-    mine = tf.concat([z1, z2, s1, s2], 1)  # one collective instead of four
-    everyones = replicas.gather(mine)
-    n, m = tf.shape(mine)[0], tf.shape(everyones)[0]
-    blocks = tf.reshape(everyones, [replicas.count, n, -1])
-    this = tf.argmax(tf.reduce_all(blocks == mine, [1, 2]))
-
-    def columns(matrix):
-        blocks = tf.reshape(matrix, [m, replicas.count, n])
-        return tf.gather(blocks, this, axis=1)
-
-    def rows(matrix):
-        return tf.gather(tf.reshape(matrix, [replicas.count, n, -1]), this)
-
-    d = tf.shape(z1)[1]
-    return tf.split(everyones, [d, d, 1, 1], 1), columns, rows
-
-
-def _feature_wise(z1, z2, s1, s2, lam, turned, order, replicas):
-    """Tr log(I + lambda (s1 z1)^T (s2 z2)), where C is a sum over samples.
-
-    Hence the replicas only have to add up C, and each knows the gradient of its
-    own rows from the sum.
-    """
-
-    @tf.custom_gradient
-    def trace(z1, z2, s1, s2, lam):
-        z1, z2, s1, s2, lam = _inside(z1, z2, s1, s2, lam)
-        weights = lam * s1 * s2  # [m / N, 1]
-        c = tf.matmul(weights * z1, z2, transpose_a=True)  # [d, d]
-        value, s = _log_and_derivative(replicas.sum(c), order)
-
-        def gradient(upstream):
-            scale = upstream * weights
-            dz1 = tf.matmul(z2, s) * scale
-            dz2 = tf.matmul(z1, s, transpose_b=True) * scale
-            along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
-            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
-            return dz1, dz2, None, None, None
-
-        return value, gradient
-
-    return trace(z1, z2, s1, s2, lam)
-
-
-def _first_order(z1, z2, s1, s2, lam, turned, replicas):
-    """Tr C, which is lambda times the sum of all cosines: no product needed."""
-
-    @tf.custom_gradient
-    def trace(z1, z2, s1, s2, lam):
-        weights = lam * s1 * s2
-        value = replicas.sum(tf.reduce_sum(weights * z1 * z2))
-
-        def gradient(upstream):
-            scale = upstream * weights
-            dz1, dz2 = scale * z2, scale * z1
-            along = tf.reduce_sum(dz1 * z1, 1, keepdims=True)
-            dz1, dz2 = turned(dz1, dz2, along, z1, z2, s1, s2)
-            return dz1, dz2, None, None, None
-
-        return value, gradient
-
-    return trace(z1, z2, s1, s2, lam)
-
-
-def _tangent(dz1, dz2, along, z1, z2, s1, s2):
-    """Takes out of both gradients what would only change the rows' lengths.
-
-    `along`, `[m / N, 1]`, is <z1, dz1> of each row. The traces hold row i of
-    the one view as often as that of the other: <z2, dz2> is the same.
-    """
-    dz1 = dz1 - (along * s1 * s1) * z1
-    with tf.control_dependencies([dz1]):  # one temporary [m, d] at a time
-        dz2 = dz2 - (along * s2 * s2) * z2
-    return dz1, dz2
-
-
-def _as_it_is(dz1, dz2, *_):
-    """For embeddings whose rows have been given no length."""
-    return dz1, dz2
-
-
-def _inside(*tensors):
-    """The tensors as members of the graph that is being built.
-
-    A gradient that closes over tensors from outside a branch of `tf.cond`
-    cannot be taken.
-    """
-    return [tf.identity(tensor) for tensor in tensors]
-
-
-def _log_and_derivative(c, order):
-    """Tr log(I + C), and the matrix S whose Tr(S dC) is its differential."""
-    return _taylor(c, order) if order else _log_abs_det(c)
-
-
-def _taylor(c, order):
-    """Eq. (2) in `order` terms, for 2 or more, with order / 2 products.
-
-    Powers up to h, half the order, are enough. Above h, the trace of C^(h + k)
-    is the inner product of the transpose of C^h with C^k. And
-
-        S = I - C + C^2 - ... = (I - C + ...) + (-C)^h (I - C + ...)
-
-    with h terms in the first pair of brackets and the rest in the second.
-    """
-    half = (order + 1) // 2
-    powers = [c]
-    while len(powers) < half:
-        powers.append(tf.matmul(powers[-1], c))
-    top, rest = powers[-1], order - half
-    top_transposed = tf.transpose(top)
-    traces = [tf.linalg.trace(power) for power in powers]
-    # Not by a product of two vectors, whose float32 sums drift by 1e-3.
-    traces += [tf.reduce_sum(top_transposed * p) for p in powers[:rest]]
-    value = sum((-1) ** k / (k + 1) * t for k, t in enumerate(traces))
-
-    # One after the other, so that no more than three matrices of the size of C
-    # are alive at order 4.
-    with tf.control_dependencies([value]):
-        if rest == 1:
-            return value, _alternating(powers[: order - 1])
-        head = _alternating(powers[: half - 1])
-        tail = head if rest == half else _alternating(powers[: rest - 1])
-        product = tf.matmul(top, tail)
-        return value, head + product if half % 2 == 0 else head - product
-
-
-def _alternating(powers):
-    """I - C + C^2 - ..., from the powers of C that it has."""
-    total = -powers[0]
-    for k, power in enumerate(powers[1:]):
-        total = total - power if k % 2 else total + power
-    return _plus_identity(total)
-
-
-def _plus_identity(matrix):
-    return tf.linalg.set_diag(matrix, tf.linalg.diag_part(matrix) + 1)
-
-
-def _log_abs_det(c):
-    """The log of |det(I + C)|, and S = (I + C)^-1, by one factorisation.
-
-    The matrix of two views is not symmetric, so it has no Cholesky factor (and
-    `tf.linalg.logdet` would silently use one), and its determinant may even be
-    negative, where the logarithm means nothing: that is said on stderr.
-    """
-    # Factorisations refuse what is not finite; the caller is to see it instead.
-    poison = 0 * tf.reduce_sum(c)  # NaN, or nothing
-    a = _plus_identity(tf.where(poison == 0, c, tf.zeros_like(c)))
-    if _xla_compiles():  # XLA has no LU; QR takes about twice the time
-        q, r = tf.linalg.qr(a)
-        diagonal = tf.linalg.diag_part(r)
-        s = tf.linalg.triangular_solve(r, tf.transpose(q), lower=False)
-    else:
-        lu, permutation = tf.linalg.lu(a)
-        diagonal = tf.linalg.diag_part(lu)
-        s = tf.linalg.lu_matrix_inverse(lu, permutation)
-        _warn_if_negative(diagonal, permutation)
-    return tf.reduce_sum(tf.math.log(tf.abs(diagonal))) + poison, s + poison
-
-
-def _warn_if_negative(diagonal, permutation):
-    """Says so if a determinant is negative, from its LU factors."""
-    out_of_order = tf.linalg.band_part(
-        permutation[:, None] > permutation, 0, -1
-    )
-    swaps = tf.math.count_nonzero(out_of_order) + tf.math.count_nonzero(
-        diagonal < 0
-    )
-    tf.cond(
-        swaps % 2 == 1,
-        lambda: tf.print(
-            "mec_tf: det(I + C) is negative, so there is no coding length of",
-            "these views; the log of its absolute value is used.",
-            output_stream=sys.stderr,
-        ),
-        tf.no_op,
+        return sides.traces(batch, lam, replicas=replicas)
+    expansion = log_det.FORMS["taylor" if order else "exact"]
+    return sides.traces_of_log(
+        batch,
+        lam,
+        functools.partial(expansion, order=order),
+        side=form,
+        replicas=replicas,
     )
 
 
-def _xla_compiles():
-    """Whether the function being traced is going to be compiled by XLA.
-
-    TensorFlow knows while it traces, but has no public way to ask.
-    """
-    return control_flow_util.GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
+def _losses(batch, lam, order, form, replicas):
+    traces = _traces(batch, lam, order, form, replicas)
+    return [-trace / (lam * batch.m) for trace in traces]
 
 
-def _prepare(z1, z2, distortion, embedding_norm, replicas):
-    """Checks the arguments; z1, z2, s1, s2, lambda, how gradients turn, and m.
-
-    The normalised embeddings are s1 z1 and s2 z2, with s1 and s2 of [m / N, 1].
-    They are never formed: to scale C is less work, and needs no more memory.
-    Gradients do not flow through s1 and s2; `_tangent` does it for both.
-    """
-    z1, z2 = tf.convert_to_tensor(z1), tf.convert_to_tensor(z2)
-    if z1.dtype != z2.dtype or not z1.dtype.is_floating:
-        raise ValueError(
-            f"z1 and z2 are of {z1.dtype.name} and {z2.dtype.name}; expected "
-            "one floating dtype. Cast both with tf.cast."
-        )
-    if z1.shape.rank != 2 or not z1.shape.is_compatible_with(z2.shape):
-        raise ValueError(
-            f"z1 and z2 have the shapes {z1.shape} and {z2.shape}; expected "
-            "two of [m, d], whose rows i are two views of image i."
-        )
-    if not (z1.shape.is_fully_defined() and z2.shape.is_fully_defined()):
-        tf.debugging.assert_equal(
-            tf.shape(z1),
-            tf.shape(z2),
-            "z1 and z2 differ in shape; expected two views of the same images",
-        )
-    if z1.dtype != tf.float64:  # half precision does not carry the powers of C
-        z1, z2 = tf.cast(z1, tf.float32), tf.cast(z2, tf.float32)
-    m = tf.cast(replicas.count * tf.shape(z1)[0], z1.dtype)
-    distortion = _checked_distortion(distortion, z1)
-    if embedding_norm == "l2":
-        s1, s2 = _inverse_lengths(z1), _inverse_lengths(z2)
-        turned = _tangent
-    elif embedding_norm == "batch":
-        z1 = _standardised(z1, m, replicas)
-        z2 = _standardised(z2, m, replicas)
-        s1 = s2 = tf.ones_like(z1[:, :1])
-        turned = _as_it_is
-    else:
-        raise ValueError(
-            f"embedding_norm is {embedding_norm!r}; expected 'l2' or 'batch'."
-        )
-    return z1, z2, s1, s2, 1 / (m * distortion), turned, m
-
-
-def _checked_distortion(distortion, like):
-    """The distortion as a constant of the dtype of `like`."""
-    if tf.is_tensor(distortion):
-        return tf.stop_gradient(tf.cast(distortion, like.dtype))
-    if not distortion > 0:
-        raise ValueError(
-            f"distortion is {distortion!r}; expected a positive number, such "
-            "as the paper's 0.06."
-        )
-    return tf.constant(distortion, like.dtype)
-
-
-def _inverse_lengths(z):
-    """1 / the length of each row, `[m, 1]`; 0 for a row of zeros."""
-    # All in one, the squares need no memory; XLA has no kernel, and fuses.
-    norm = tf.norm if _xla_compiles() else tf.math.reduce_euclidean_norm
-    length = norm(z, axis=1, keepdims=True)
-    return tf.stop_gradient(tf.math.divide_no_nan(tf.ones_like(length), length))
-
-
-def _standardised(z, m, replicas, epsilon=1e-5):
-    """Columns of mean 0 and variance 1 / d over the global batch.
-
-    Divided by sqrt(d), so that rows have unit length on average, as they have
-    under l2. Epsilon keeps constant columns finite, as in batch normalisation.
-    """
-    d = tf.cast(tf.shape(z)[1], z.dtype)
-
-    @tf.custom_gradient
-    def standardise(z):
-        def mean(rows):  # over the rows of all replicas
-            return replicas.sum(tf.reduce_sum(rows, 0)) / m
-
-        centred = z - mean(z)
-        scale = tf.math.rsqrt(mean(centred**2) + epsilon)
-        unit = centred * scale
-
-        def gradient(upstream):
-            means = mean(tf.stack([upstream, upstream * unit], 1))
-            along = means[0] + unit * means[1]
-            return (upstream - along) * scale / tf.sqrt(d)
-
-        return unit / tf.sqrt(d), gradient
-
-    return standardise(z)
+def _mu(batch):
+    d = tf.cast(tf.shape(batch.views[0].z)[1], batch.m.dtype)
+    return (batch.m + d) / 2

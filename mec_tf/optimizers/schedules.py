@@ -1,4 +1,4 @@
-"""What changes from step to step: learning rate, EMA momentum, distortion.
+"""What changes from step to step: learning rate, EMA momentum.
 
 Steps count from 0, and the first is the one that the optimizer takes first. As
 in the authors' code a warm-up of W steps is a line through both its ends: its
@@ -77,28 +77,6 @@ def ema_momentum(step, *, base, total_steps):
     """
     k = ops.cast(step, "float32")
     return 1.0 - (1.0 - base) * _half_cosine(k, total_steps)
-
-
-def distortion_warmup(step, *, distortion, warmup_steps, start=8.0):
-    """The distortion, falling from `start` times itself to itself.
-
-    lambda is inverse to the distortion, so that 1 / lambda falls linearly from
-    `start` / lambda to 1 / lambda. Early embeddings are nearly collapsed, and
-    the Taylor series needs the smaller lambda there to converge.
-
-    Args:
-        step: Integer or integer tensor >= 0.
-        distortion: epsilon_d^2 > 0 after the warm-up; 0.06 in the paper.
-        warmup_steps: Steps of warm-up, >= 0.
-        start: Factor at step 0, 8 in the authors' code.
-
-    Returns:
-        epsilon_d^2 at this step, a float32 scalar tensor.
-
-    Source: the MEC authors' code; the paper warms lambda up too.
-    """
-    remaining = 1.0 - _warmed_up(step, warmup_steps)
-    return distortion * (1.0 + (start - 1.0) * remaining)
 
 
 def _warmed_up(step, warmup_steps):

@@ -6,27 +6,36 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 
+from mec_tf import objectives  # noqa: E402
 from mec_tf.files import replaced_file  # noqa: E402
 
 PANELS = (
     ("loss", "loss"),
     ("knn_accuracy", "kNN accuracy"),
     ("rankme", "RankMe"),
-    ("spectral_norm", r"$\Vert\lambda Z_1 Z_2^T\Vert$"),
 )
 
 
 def draw_curves(runs, path):
-    """Draws loss, kNN accuracy, RankMe and the series' norm by epoch.
+    """Draws loss, kNN accuracy, RankMe and what the objective plots by epoch.
 
     Args:
         runs: Dict of name to rows of its `metrics.csv` (`history.read`).
         path: PNG to write.
     """
+    measured = {
+        column
+        for rows in runs.values()
+        for row in rows
+        for column, value in row.items()
+        if value
+    }
+    declared = objectives.plotted().items()
+    panels = [*PANELS, *(p for p in declared if p[0] in measured)]
     figure, axes = plt.subplots(
-        1, len(PANELS), figsize=(3.2 * len(PANELS), 2.6), layout="constrained"
+        1, len(panels), figsize=(3.2 * len(panels), 2.6), layout="constrained"
     )
-    for axis, (column, title) in zip(axes, PANELS, strict=True):
+    for axis, (column, title) in zip(axes, panels, strict=True):
         for name, rows in runs.items():
             points = [
                 (float(row["epoch"]), float(row[column]))

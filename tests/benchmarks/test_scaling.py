@@ -88,9 +88,9 @@ def test_many_replicas_exchange_statistics_twice_and_no_more_for_it():
 
 
 def test_the_printed_calls_are_those_of_the_printed_batch(capsys):
-    # 16 x 128 images are batch-wise at d = 2048, and gather lengths, too;
-    # 4,096 are feature-wise.
-    model = small_parts()
+    # 16 x 128 images are batch-wise at d = 2048, where shapes are gathered,
+    # too; 4,096 are feature-wise. Of one pair, which tells the two apart.
+    model = small_parts() | {"target": False}
     model["projector"] = heads.build_projector(6, dim=2048, layers=1)
     calls, others = (
         sum(

@@ -10,7 +10,7 @@ from benchmarks import step as benchmark
 from mec_tf.augment import policy
 from mec_tf.formats.torchvision import load_state_dict
 from mec_tf.models import SiameseModel, build_backbone, heads
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD
 
 SMALL = [
@@ -45,7 +45,7 @@ def test_pytorch_takes_the_same_steps(torch_step):
         heads.build_projector(512, dim=16, layers=3),
         heads.build_predictor(16, hidden_dim=8),
         policy=policy.preset("none", image_size=32),
-        criterion=MECCriterion(distortion=lambda step: 0.06, guard=False),
+        objective=MEC(0.06, guard=False),
         ema_momentum=lambda step: 0.996,
     )
     networks = (

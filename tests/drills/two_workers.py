@@ -27,7 +27,7 @@ from mec_tf import distribute
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
 from mec_tf.models import SiameseModel, build_backbone, heads
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD
 from tests.drills import loopback
 
@@ -82,7 +82,7 @@ def build(form):
         heads.build_projector(128, dim=DIM, layers=2),
         None,
         policy=policies.preset("none", image_size=SIZE),
-        criterion=MECCriterion(distortion=lambda step: 0.06, form=form),
+        objective=MEC(0.06, form=form),
         ema_momentum=lambda step: 0.99,
     )
     optimizer = SGD(0.01)

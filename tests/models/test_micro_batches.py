@@ -13,7 +13,7 @@ import tensorflow as tf
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
 from mec_tf.models import SiameseModel, heads, micro_batches
-from mec_tf.objectives.criterion import MECCriterion
+from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def model_of(network, parts, *, local_crops=0, build=small_backbone):
         policy=policies.preset(
             "none", image_size=SIZE, local_crops=local_crops, local_size=6
         ),
-        criterion=MECCriterion(distortion=lambda step: 0.5),
+        objective=MEC(0.5),
         ema_momentum=momentum and (lambda step: momentum),
         micro_batches=parts,
     )

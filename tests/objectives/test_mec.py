@@ -426,3 +426,26 @@ def test_norm_has_no_gradient_and_repeats():
     again = mec.spectral_norm(z1, z2, distortion=0.1, seed=[3, 4])
     assert tape.gradient(norm, [z1, z2]) == [None, None]
     assert norm == again
+
+
+def test_distortion_falls_linearly_and_stays():
+    ours = [
+        mec.warmed_up_distortion(k, distortion=0.06, warmup_steps=4)
+        for k in range(6)
+    ]
+    table = 0.06 * np.array([8, 8 - 7 / 3, 8 - 14 / 3, 1, 1, 1])
+    np.testing.assert_allclose(ours, table, rtol=1e-6)
+    for step in (0, 3):
+        constant = mec.warmed_up_distortion(
+            step, distortion=0.06, warmup_steps=0
+        )
+        assert float(constant) == pytest.approx(0.06)
+
+
+def test_the_distortion_of_a_step_is_the_same_in_a_graph():
+    distortion = mec.MEC(0.06, warmup_steps=5).schedules["distortion"]
+    for step in (0, 2, 4, 8):
+        value = tf.function(distortion)(tf.constant(step, tf.int64))
+        assert value.dtype == tf.float32
+        assert value.shape == ()
+        np.testing.assert_allclose(value, distortion(step), rtol=1e-6)

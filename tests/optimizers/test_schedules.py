@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mec_tf.optimizers import WarmupCosine, distortion_warmup, ema_momentum
+from mec_tf.optimizers import WarmupCosine, ema_momentum
 
 
 def test_learning_rate_is_the_authors_table_of_steps():
@@ -51,23 +51,11 @@ def test_ema_momentum_at_its_corners():
     np.testing.assert_allclose(momentum, [0.996, 0.998, 1.0], atol=1e-6)
 
 
-def test_distortion_falls_linearly_and_stays():
-    ours = [
-        distortion_warmup(k, distortion=0.06, warmup_steps=4) for k in range(6)
-    ]
-    table = 0.06 * np.array([8, 8 - 7 / 3, 8 - 14 / 3, 1, 1, 1])
-    np.testing.assert_allclose(ours, table, rtol=1e-6)
-    for step in (0, 3):
-        constant = distortion_warmup(step, distortion=0.06, warmup_steps=0)
-        assert float(constant) == pytest.approx(0.06)
-
-
 @pytest.mark.parametrize(
     "schedule",
     [
         WarmupCosine(0.7, warmup_steps=3, total_steps=9),
         lambda step: ema_momentum(step, base=0.99, total_steps=9),
-        lambda step: distortion_warmup(step, distortion=0.06, warmup_steps=5),
     ],
 )
 def test_graphs_and_integers_agree(schedule):
