@@ -11,8 +11,8 @@ MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
     {"version", "errors"},
-    {"files", "cluster"},
-    {"objectives", "optimizers", "augment"},
+    {"files", "cluster", "run_lock"},
+    {"objectives", "optimizers", "augment", "run_record"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},
     {"models"},
     {"evaluations"},

@@ -11,7 +11,7 @@ from mec_tf.evaluations.features import pixels
 from mec_tf.formats import origins, saved_model
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.origins import RANDOM
-from mec_tf.workdir import FLAGS_FILE, read_flags
+from mec_tf.workdir import FLAGS_FILE, pretraining_flags
 
 PIXELS = "pixels"
 _NOTHING = (
@@ -104,7 +104,7 @@ def trained_at(name):
     if name == PIXELS or name.startswith(RANDOM) or folder.is_file():
         return None
     if (folder / FLAGS_FILE).exists():
-        return int(read_flags(folder / FLAGS_FILE)["image_size"])
+        return int(pretraining_flags(folder, "encoder")["image_size"])
     if not folder.is_dir():
         raise ValueError(_NOTHING.format(name=name))
     return _card(folder)["image_size"]
@@ -134,7 +134,7 @@ def _from_keras_file(path):
 
 
 def _from_workdir(folder):
-    origin = origins.from_run(folder)
+    origin = origins.from_run(folder, setting="encoder")
     backbone = origin.about["backbone"]
     return origin.encoder, {
         "backbone": backbone,

@@ -4,6 +4,8 @@ A folder with `saved_model.pb` and `variables/` (TensorFlow's reusable
 SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 """
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.files import replaced_folder
@@ -117,7 +119,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
         projector: As for `signatures`.
         intermediate: As for `signatures`.
         **about: What `card.write_card` takes: `backbone`, `image_size`,
-            `mean`, `std`, `objective`, `dataset`, `steps` and `scores`.
+            `mean`, `std`, `objective`, `dataset`, `steps`, `scores` and `run`.
     """
     root = reusable(encoder)
     offered = signatures(
@@ -132,6 +134,26 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
         tf.saved_model.save(root, str(partial), offered)
         encoder.save(partial / KERAS_FILE)
         write_card(partial, encoder, **about)
+
+
+def holds(folder, encoder):
+    """Whether the weights of an export are those of an encoder, bit for bit.
+
+    Args:
+        folder: `pathlib.Path` of a folder that `save` wrote.
+        encoder: `keras.Model`.
+    """
+    try:
+        saved = tf.train.load_checkpoint(str(folder / "variables/variables"))
+        return all(
+            np.array_equal(
+                saved.get_tensor(f"variables/{k}/.ATTRIBUTES/VARIABLE_VALUE"),
+                keras.ops.convert_to_numpy(variable),
+            )
+            for k, variable in enumerate(encoder.variables)
+        )
+    except (ValueError, tf.errors.OpError):
+        return False  # of another format, or of another network
 
 
 def load(folder):
