@@ -90,8 +90,7 @@ def test_a_finished_run_and_exports_of_all_kinds(two, run_lines):
     shutil.copytree(two / "e", two / "of_old")
     without_record(two / "old", two / "of_old")
     shutil.copytree(two / "of_old", two / "older")
-    (two / "older/variables").rename(two / "older/variables.gone")
-    (two / "older/variables.gone").rename(two / "gone")
+    (two / "older/variables").rename(two / "gone")
     shutil.copytree(two / "e", two / "mine")
     (two / "mine/notes.txt").write_text("mine")
     before = contents(two)
@@ -125,13 +124,13 @@ def test_a_finished_run_and_exports_of_all_kinds(two, run_lines):
     assert "nothing to do" in ended["own"].last_line
     assert "nothing to do" in ended["of before, the same weights"].last_line
     for name, what in {
-        "another's": "export_dir=other .*",
+        "another's": "export_dir=other",
         "of before, not shown to be own": "older",
         "of a run that is known": "other",
         "with a user's file": "notes.txt",
     }.items():
         assert ended[name].code == 1, (name, ended[name].err)
-        assert what.partition(" ")[0] in ended[name].last_line
+        assert what in ended[name].last_line
         assert "Traceback" not in ended[name].err
     assert "runs/b" in ended["another's"].last_line
     after = contents(two)
