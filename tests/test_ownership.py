@@ -196,22 +196,15 @@ def test_a_run_goes_on_on_its_images_alone(tmp_path, run_lines):
         os.utime(path, (1, 1))
     shutil.copytree(tmp_path / "d", tmp_path / "more")
     write_images(tmp_path / "more", [f"more{k}.png" for k in range(16)])
-    shutil.copytree(tmp_path / "d", tmp_path / "renamed")
-    (tmp_path / "renamed/5.png").rename(tmp_path / "renamed/55.png")
-    shutil.copytree(tmp_path / "d", tmp_path / "edited")
-    Image.new("RGB", (30, 30)).save(tmp_path / "edited/5.png")
     before = contents(tmp_path / "r", tmp_path / "e")
-    places = ("moved/to", "more", "renamed", "edited")
+    places = ("moved/to", "more")
     lines = [(*FOLDER, f"--data_dir={place}") for place in places]
-    moved, *others = run_lines("train", lines, cwd=tmp_path)
+    moved, more = run_lines("train", lines, cwd=tmp_path)
     assert moved.code == 0, moved.err
     assert "nothing to do" in moved.last_line
-    for place, ended in zip(places[1:], others, strict=True):
-        assert ended.code == 1, (place, ended.err)
-        assert "32 images" in ended.last_line
-        assert place in ended.last_line
-        assert "--workdir" in ended.last_line
-    assert "48 images" in others[0].last_line
+    assert more.code == 1, more.err
+    for what in ("32 images", "more", "48 images", "--workdir"):
+        assert what in more.last_line
     assert contents(tmp_path / "r", tmp_path / "e") == before
 
 
