@@ -12,13 +12,15 @@ from absl import flags
 FLAGS = flags.FLAGS
 
 # What may differ when a run is taken up again: where it computes and finds its
-# images, how fast, and how often it saves and looks at itself; not what it
-# learns. (Not --steps_per_execution: an epoch begun may not divide by another.)
+# images, where its encoder goes, how fast, and how often it saves and looks at
+# itself; not what it learns. (Not --steps_per_execution: an epoch begun may not
+# divide by another.)
 WHERE_AND_HOW = (
     "checkpoint_each_epoch",
     "checkpoint_minutes",
     "data_dir",
     "deterministic",
+    "export_dir",
     "jit",
     "keep_checkpoints",
     "knn_every_epochs",
@@ -687,16 +689,22 @@ def resolved():
     Names are sorted, so that two runs can be compared line by line. What only
     says how to start (`--overwrite`, `--dry_run`) is not part of a run.
     """
-    names = [
-        flag.name
-        for flag in FLAGS.get_flags_for_module("mec_tf.config")
-        if flag.name not in ("overwrite", "dry_run")
-    ]
-    values = {name: FLAGS[name].value for name in sorted(names)}
-    return {
-        name: ",".join(value) if isinstance(value, list) else value
-        for name, value in values.items()
-    }
+    return {name: _as_text(FLAGS[name].value) for name in _of_a_run()}
+
+
+def defaults():
+    """The default of every flag that `resolved` tells the value of."""
+    return {name: _as_text(FLAGS[name].default) for name in _of_a_run()}
+
+
+def _of_a_run():
+    flags_here = FLAGS.get_flags_for_module("mec_tf.config")
+    names = {flag.name for flag in flags_here} - {"overwrite", "dry_run"}
+    return sorted(names)
+
+
+def _as_text(value):
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def flagfile_name(argv):

@@ -4,6 +4,7 @@ python -m mec_tf.evaluate --protocol=knn --encoder=exports/digits \
     --dataset=digits
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -13,7 +14,14 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from mec_tf import command, config, distribute, path_lists, workdir
+from mec_tf import (
+    command,
+    config,
+    distribute,
+    path_lists,
+    run_record,
+    workdir,
+)
 from mec_tf.command import say
 from mec_tf.data import labelled, sources
 from mec_tf.data.crops import usual_crop_fraction
@@ -25,6 +33,7 @@ from mec_tf.evaluations.supervised import Recipe
 from mec_tf.files import partial_of, replaced_file
 from mec_tf.formats import encoders, feature_file
 from mec_tf.monitors.divergence import Divergence
+from mec_tf.monitors.ownership import Ownership
 from mec_tf.monitors.progress import Progress
 from mec_tf.monitors.saver import Saver
 
@@ -101,6 +110,12 @@ class Task(NamedTuple):
 
 
 def main():
+    """Holds the workdir as long as it is at work in it."""
+    with contextlib.ExitStack() as held:
+        evaluate(held)
+
+
+def evaluate(held):
     """Scores every encoder on the same images, prints one table."""
     started = time.monotonic()
     flagfile = config.flagfile_name(sys.argv)
@@ -124,11 +139,15 @@ def main():
     subjects = make_subjects(names)
     output = place_of_scores(flagfile, by)
     if FLAGS.workdir and by in ("linear", "finetune"):
-        workdir.claim(
-            Path(FLAGS.workdir),
-            config.resolved(),
-            overwrite=FLAGS.overwrite,
-            ignored=(*config.WHERE_AND_HOW, "output"),
+        held.enter_context(
+            workdir.claim(
+                Path(FLAGS.workdir),
+                config.resolved(),
+                kind=run_record.EVALUATION,
+                defaults=config.defaults(),
+                overwrite=FLAGS.overwrite,
+                ignored=(*config.WHERE_AND_HOW, "output"),
+            )
         )
 
     if FLAGS.protocol == "features":
@@ -499,7 +518,7 @@ def place(card, source):
     """Folder of checkpoints: another one if encoder or images change."""
     if not FLAGS.workdir:
         return None
-    key = checksum(card["checksum"], source.identify())[:16]
+    key = checksum(card["checksum"], source.fingerprint())[:16]
     return Path(FLAGS.workdir) / "checkpoints" / key
 
 
@@ -520,6 +539,7 @@ def watch(model, passes, base_lrs, checkpoints, first_step):
             each_epoch=False,
             workers=distribute.Workers(model.distribute_strategy),
         )
+        callbacks.insert(0, Ownership(Path(FLAGS.workdir)))
         saver.keep_means(model)
         if first_step < passes.total_steps:  # who trains gives them back
             saver.catch_signals()

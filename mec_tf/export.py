@@ -16,7 +16,11 @@ from mec_tf.formats import (
     torch_file,
     torchvision,
 )
-from mec_tf.formats.card import refuse_what_stands_in_the_way, write_card
+from mec_tf.formats.card import (
+    export_lock,
+    refuse_what_stands_in_the_way,
+    write_card,
+)
 from mec_tf.formats.origins import RANDOM
 from mec_tf.models.encoder import backbone_of, with_more_outputs
 from mec_tf.monitors.history import last_scores
@@ -33,6 +37,14 @@ def main():
     folder = Path(FLAGS.export_dir or f"exports/{default_name()}")
     refuse_what_stands_in_the_way(folder, overwrite=FLAGS.overwrite)
     origin = open_origin()
+    with export_lock(folder):
+        refuse_what_stands_in_the_way(folder, overwrite=FLAGS.overwrite)
+        write(folder, origin)
+    print(f"{FLAGS.format}: {folder}")
+
+
+def write(folder, origin):
+    """Writes what the flags ask for."""
     if FLAGS.image_size:
         origin.about["image_size"] = FLAGS.image_size
     extras = extra_outputs(origin)
@@ -42,7 +54,6 @@ def main():
         with replaced_folder(folder) as partial:
             WRITERS[FLAGS.format](partial, folder, origin, extras)
             write_card(partial, origin.encoder, **origin.about)
-    print(f"{FLAGS.format}: {folder}")
 
 
 def default_name():

@@ -10,6 +10,7 @@ from pathlib import Path
 from mec_tf import command, config, distribute, path_lists, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.data import sources
+from mec_tf.errors import UserError
 from mec_tf.models import backbones
 from mec_tf.monitors import history
 from mec_tf.objectives import OBJECTIVES
@@ -37,6 +38,8 @@ def main():
     runs = [Path(name) for name in names or ()]
     if not (runs or wants_views):
         raise ValueError("nothing to draw: give --workdir=RUN or --views")
+    for run in runs:
+        workdir.pretraining_flags(run, "workdir")
     if runs:
         figures = runs[0] / "figures"
         curves(runs, figures)
@@ -53,11 +56,12 @@ def main():
 
 def curves(runs, figures):
     """Draws the curves of one or more runs into one picture."""
-    rows = {path.name: history.read(path / "metrics.csv") for path in runs}
-    for path, found in zip(runs, rows.values(), strict=True):
-        if not found:
-            raise ValueError(
-                f"--workdir={path} holds no run with a finished epoch"
+    rows = {}
+    for path, name in zip(runs, workdir.distinct_names(runs), strict=True):
+        rows[name] = history.read(path / "metrics.csv")
+        if not rows[name]:
+            raise UserError(
+                f"`workdir`={path} holds no run with a finished epoch"
                 " (metrics.csv); name the folder of a run"
             )
     figures.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 python -m mec_tf.train --flagfile=flags/digits.cfg
 """
 
+import contextlib
 import functools
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mec_tf import command, config, distribute, objectives, workdir
+from mec_tf import command, config, distribute, objectives, run_record, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
@@ -26,6 +27,7 @@ from mec_tf.models import (
 from mec_tf.models.encoder import in_float32
 from mec_tf.monitors.divergence import Divergence
 from mec_tf.monitors.history import History, last_scores
+from mec_tf.monitors.ownership import Ownership
 from mec_tf.monitors.progress import Progress
 from mec_tf.monitors.representation import Representation
 from mec_tf.monitors.saver import Saver
@@ -57,12 +59,15 @@ def main():
     strategy = command.prepare_devices(compiled=FLAGS.jit == "on")
     keras.config.set_dtype_policy(FLAGS.precision)
     workers = distribute.Workers(strategy)
-    with workers.losses_named():
-        pretrain(run, export, strategy, workers)
+    with contextlib.ExitStack() as held, workers.losses_named():
+        pretrain(run, export, strategy, workers, held)
 
 
-def pretrain(run, export, strategy, workers):
-    """One run on one worker: all do the same, and the chief writes."""
+def pretrain(run, export, strategy, workers, held):
+    """One run on one worker: all do the same, and the chief writes.
+
+    It is given up with `held`, a `contextlib.ExitStack`.
+    """
     tell = say if workers.is_chief else keep_silent
 
     # --- what it sees --------------------------------------------------------
@@ -92,23 +97,29 @@ def pretrain(run, export, strategy, workers):
         return
 
     # --- what is kept --------------------------------------------------------
-    flags, where = config.resolved(), config.WHERE_AND_HOW
+    flags = {
+        "flags": config.resolved(),
+        "defaults": config.defaults(),
+        "ignored": config.WHERE_AND_HOW,
+    }
+    record = None
     if workers.is_chief:
         card.refuse_what_stands_in_the_way(
-            export,
-            overwrite=FLAGS.overwrite,
-            own=(run / workdir.FLAGS_FILE).exists(),
+            export, overwrite=FLAGS.overwrite, own=card.may_be_of(export, run)
         )
-        workdir.claim(
-            run,
-            flags,
-            export=export,
-            overwrite=FLAGS.overwrite,
-            ignored=where,
+        record = held.enter_context(
+            workdir.claim(
+                run,
+                **flags,
+                kind=run_record.PRETRAINING,
+                data={"pretraining": run_record.of_images(splits.pretrain)},
+                export=export,
+                overwrite=FLAGS.overwrite,
+            )
         )
     workers.wait()
     if not workers.is_chief:
-        workdir.join(run, flags, ignored=where)
+        workdir.join(run, **flags)
     checkpoints = Checkpoints(
         run / "checkpoints",
         keep=FLAGS.keep_checkpoints,
@@ -124,7 +135,13 @@ def pretrain(run, export, strategy, workers):
         checkpoints.tidy(first_step)
 
     # --- the run -------------------------------------------------------------
-    if first_step == plan.total_steps and export.exists():
+    exported = False
+    if workers.is_chief:
+        exported = first_step == plan.total_steps and saved_model.holds(
+            export, model.encoder
+        )
+        require_own(export, record, exported)
+    if workers.gather([exported])[0, 0]:  # as the chief sees it
         tell(f"{run} is finished and exported to {export}; nothing to do")
         return
     tell(f"pretraining on {splits.pretrain.description}")
@@ -158,24 +175,39 @@ def pretrain(run, export, strategy, workers):
 
     # --- what remains of it --------------------------------------------------
     if workers.is_chief:
-        export_encoder(model, policy, plan, run, export)
+        export_encoder(model, policy, plan, run, export, record)
     workers.wait()
 
 
-def export_encoder(model, policy, plan, run, export):
-    """Writes the encoder and says how to load it."""
-    saved_model.save(
-        in_float32(model.encoder),
-        export,
-        backbone=FLAGS.backbone,
-        image_size=FLAGS.image_size,
-        mean=policy.mean,
-        std=policy.std,
-        objective=FLAGS.objective,
-        dataset=FLAGS.dataset,
-        steps=plan.total_steps,
-        scores=last_scores(run),
+def require_own(export, record, exported=False):
+    """Makes sure that the encoder replaces no other run's.
+
+    A card that names no run is of a version that wrote none; then it counts
+    whether the export is known to be this run's `exported` encoder.
+    """
+    own = card.made_by(export, record.id)
+    card.refuse_what_stands_in_the_way(
+        export, overwrite=FLAGS.overwrite, own=exported if own is None else own
     )
+
+
+def export_encoder(model, policy, plan, run, export, record):
+    """Writes the encoder and says how to load it."""
+    with card.export_lock(export):
+        require_own(export, record)
+        saved_model.save(
+            in_float32(model.encoder),
+            export,
+            backbone=FLAGS.backbone,
+            image_size=FLAGS.image_size,
+            mean=policy.mean,
+            std=policy.std,
+            objective=FLAGS.objective,
+            dataset=FLAGS.dataset,
+            steps=plan.total_steps,
+            scores=last_scores(run),
+            run={"id": record.id, "workdir": str(run)},
+        )
     print(
         f"encoder: {export}\n"
         "    import tensorflow as tf\n"
@@ -334,6 +366,7 @@ def build_callbacks(
             )
         )
     return [
+        Ownership(run),
         divergence,
         *looks,
         Progress(plan, plotted=objective.plotted),

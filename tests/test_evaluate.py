@@ -267,7 +267,7 @@ MISTAKES = {
     ),
     "other flags in the workdir": (
         ["--encoder=export", "--protocol=linear", "--workdir=run"],
-        "run holds a run with other flags",
+        "--workdir=run holds a run of pretraining",
     ),
 }
 

@@ -11,8 +11,15 @@ MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
     {"version", "errors", "interrupt"},
-    {"files", "cluster", "startup", "literal_paths", "path_lists"},
-    {"objectives", "optimizers", "augment"},
+    {
+        "files",
+        "cluster",
+        "startup",
+        "literal_paths",
+        "path_lists",
+        "run_lock",
+    },
+    {"objectives", "optimizers", "augment", "run_record"},
     {"choices"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},
     {"models"},

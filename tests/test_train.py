@@ -20,7 +20,13 @@ def test_a_run_leaves_all_that_it_promises(small_run):
     assert ended.code == 0, ended.err
     workdir = folder / "runs/small"
     names = {path.name for path in workdir.iterdir()}
-    assert names == {"flags.cfg", "metrics.csv", "tensorboard", "checkpoints"}
+    assert names == {
+        "flags.cfg",
+        "run.json",
+        "metrics.csv",
+        "tensorboard",
+        "checkpoints",
+    }
     assert [row["epoch"] for row in rows(workdir)] == ["1", "2", "3"]
     assert [row["step"] for row in rows(workdir)] == ["5", "10", "15"]
     for name in (

@@ -5,6 +5,7 @@ all that the rest needs: order, views and labels follow from it.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -21,6 +22,8 @@ from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
 from mec_tf.data.decode import decode
 
 _HELD_OUT = 0.2
+# Enough to hide a network drive's delay; a local disk needs none.
+_READERS = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +49,9 @@ class Source:
       identify: function without arguments that returns a checksum, which
         changes when the images do (folders: when a file's name, size or time
         of change does).
+      fingerprint: as `identify`, but equal for a copy of the images in another
+        place and at another time (folders: file names inside the folder and
+        sizes).
       orientations: int8 `[size]`, Exif's, 1 (upright) to 8, or None where
         there is nothing to turn.
       bad: remembers images that cannot be read; None where all can.
@@ -61,6 +67,7 @@ class Source:
     file_names: tuple[str, ...] | None = None
     read_names: Callable | None = None
     identify: Callable | None = None
+    fingerprint: Callable | None = None
     orientations: np.ndarray | None = None
     bad: BadImages | None = None
 
@@ -117,6 +124,7 @@ class Source:
             file_names=self.file_names and some(self.file_names),
             read_names=self.read_names and (lambda: some(self.names)),
             identify=lambda: checksum(self.identify(), indices),
+            fingerprint=lambda: checksum(self.fingerprint(), indices),
             orientations=None
             if self.orientations is None
             else self.orientations[indices],
@@ -220,6 +228,7 @@ def _digits(train_split, test_split, seed):
             read_labels=_chosen_from(labels[indices]),
             class_names=tuple(str(name) for name in digits.target_names),
             identify=lambda: checksum(images[indices]),
+            fingerprint=lambda: checksum(images[indices]),
         )
 
     kept, held_out = _hold_out(labels, seed)
@@ -272,6 +281,7 @@ def _listed(listing):
                 for name, status in zip(names, map(os.stat, names), strict=True)
             )
         ),
+        fingerprint=lambda: _fingerprint(listing.folder, names),
         orientations=listing.orientations,
         bad=BadImages(
             len(names),
@@ -279,6 +289,18 @@ def _listed(listing):
             explain=lambda index: _why_unreadable(read, index),
         ),
     )
+
+
+def _fingerprint(folder, paths):
+    """Checksum of names inside a folder and sizes: copying keeps them."""
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        sizes = readers.map(os.path.getsize, paths, chunksize=256)
+        return checksum(
+            *(
+                (os.path.relpath(path, folder), size)
+                for path, size in zip(paths, sizes, strict=True)
+            )
+        )
 
 
 def _chosen_from(labels):
@@ -347,6 +369,9 @@ def _tfds(name, data_dir, train_split, test_split):
             read_names=records.read_names if records.name_key else None,
             identify=lambda: checksum(
                 builder.info.full_name, split, *records.identity()
+            ),
+            fingerprint=lambda: checksum(
+                builder.info.full_name, split, *records.fingerprint()
             ),
             bad=BadImages(
                 records.size,

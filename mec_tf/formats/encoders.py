@@ -12,7 +12,7 @@ from mec_tf.files import unreplaced
 from mec_tf.formats import origins, saved_model
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.origins import RANDOM
-from mec_tf.workdir import FLAGS_FILE, read_flags
+from mec_tf.workdir import FLAGS_FILE, pretraining_flags
 
 PIXELS = "pixels"
 _NOTHING = (
@@ -125,7 +125,7 @@ def trained_at(name):
     if name == PIXELS or name.startswith(RANDOM) or folder.is_file():
         return None
     if (folder / FLAGS_FILE).exists():
-        return int(read_flags(folder / FLAGS_FILE)["image_size"])
+        return int(pretraining_flags(folder, "encoder")["image_size"])
     if not folder.is_dir():
         raise ValueError(_NOTHING.format(name=name))
     return _card(folder)["image_size"]
@@ -155,7 +155,7 @@ def _from_keras_file(path):
 
 
 def _from_workdir(folder):
-    origin = origins.from_run(folder)
+    origin = origins.from_run(folder, setting="encoder")
     backbone = origin.about["backbone"]
     return origin.encoder, {
         "backbone": backbone,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import keras
 
-from mec_tf import checkpoint, workdir
+from mec_tf import checkpoint, run_record, workdir
 from mec_tf.augment import policy
 from mec_tf.files import unreplaced
 from mec_tf.formats import mec_checkpoint, torchvision
@@ -41,7 +41,7 @@ class Origin(NamedTuple):
     about: dict
 
 
-def from_run(folder, *, step=None, network="online"):
+def from_run(folder, *, step=None, network="online", setting="workdir"):
     """Takes a network out of a kept checkpoint of a run.
 
     Args:
@@ -49,17 +49,13 @@ def from_run(folder, *, step=None, network="online"):
         step: Step of the checkpoint; None: the newest intact one.
         network: "online", which learned by gradient, or "target", its moving
             average.
+        setting: The field that named the run, for a message.
 
     Raises:
         ValueError: If there is no such run, checkpoint or network.
     """
-    try:
-        flags = workdir.read_flags(folder / workdir.FLAGS_FILE)
-    except OSError as error:
-        raise ValueError(
-            f"--workdir={folder} holds no run ({workdir.FLAGS_FILE} cannot be"
-            " read); name the folder of a run"
-        ) from error
+    flags = workdir.pretraining_flags(folder, setting)
+    record = run_record.read(folder)
     if network == "target" and float(flags["ema_base"]) == 0:
         raise ValueError(
             f"the run in {folder} has no target network (--ema_base=0); give"
@@ -90,6 +86,7 @@ def from_run(folder, *, step=None, network="online"):
         "dataset": flags["dataset"],
         "steps": step,
         "scores": {},
+        "run": {"id": record and record.id, "workdir": str(folder)},
     }
     encoder = build_encoder(backbone, mean=views.mean, std=views.std)
     return Origin(encoder, projector, about)
@@ -112,7 +109,9 @@ def from_export(folder):
                 keras.models.load_model(folder / KERAS_FILE),
             ),
         )
-        about = {name: card[name] for name in _about_untrained("")}
+        names = _about_untrained("").keys() - {"run"}
+        about = {name: card[name] for name in names}
+        about["run"] = card.get("run")  # older cards have none
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
@@ -194,4 +193,5 @@ def _about_untrained(backbone):
         "dataset": None,
         "steps": None,
         "scores": {},
+        "run": None,
     }

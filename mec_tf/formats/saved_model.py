@@ -4,6 +4,7 @@ A folder with `saved_model.pb` and `variables/` (TensorFlow's reusable
 SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 """
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -121,7 +122,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
         projector: As for `signatures`.
         intermediate: As for `signatures`.
         **about: What `card.write_card` takes: `backbone`, `image_size`,
-            `mean`, `std`, `objective`, `dataset`, `steps` and `scores`.
+            `mean`, `std`, `objective`, `dataset`, `steps`, `scores` and `run`.
     """
     root = reusable(encoder)
     offered = signatures(
@@ -143,6 +144,25 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
             " folder, or rename it.",
             folder,
         )
+
+
+def holds(folder, encoder):
+    """Whether the weights of an export are those of an encoder, bit for bit.
+
+    Args:
+        folder: `pathlib.Path` of a folder that `save` wrote.
+        encoder: `keras.Model`.
+    """
+    weights = encoder.get_weights()
+    saved = [tf.Variable(np.zeros_like(array)) for array in weights]
+    # By the object's graph: the names in the file are TensorFlow's own.
+    root = tf.train.Checkpoint(variables=saved)
+    try:
+        status = root.read(str(folder / "variables/variables"))
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError):
+        return False  # of another format, or of another network
+    return all(map(np.array_equal, saved, weights))
 
 
 def load(folder):

@@ -26,6 +26,7 @@ CARD_KEYS = {
     "steps",
     "version",
     "scores",
+    "run",
 }
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 
@@ -245,3 +246,11 @@ def test_a_bad_file_is_named_and_the_server_lives_on(exported, photos):
         serve(images=tf.constant(bad[:1]))
     after = serve(images=tf.constant([good]))["features"]
     np.testing.assert_array_equal(before, after)
+
+
+def test_it_holds_the_weights_of_its_encoder_alone(exported, tmp_path):
+    encoder, folder = exported
+    assert saved_model.holds(folder, encoder)
+    assert not saved_model.holds(tmp_path, encoder)
+    other = build_encoder(build_backbone("resnet_tiny"), mean=MEAN, std=STD)
+    assert not saved_model.holds(folder, other)
