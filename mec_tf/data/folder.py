@@ -71,7 +71,7 @@ def find(data_dir, train_split, test_split):
     data_dir = _checked(data_dir)
     splits = layout.find_splits(data_dir, train_split, test_split)
     train = _list_images(splits.train, data_dir, splits.is_given)
-    notes = [*splits.notes, *_of_loose(splits, train)]
+    notes = [*splits.notes, *_of_loose(splits, train, data_dir)]
     if splits.test is None:
         return Found(_noted(train, notes), None)
     test = _list_images(
@@ -84,6 +84,12 @@ def find(data_dir, train_split, test_split):
         notes.append(
             f"No labels: {printable(without.folder)} has no class folders, "
             f"while {printable(other.folder)} has {len(other.class_names):,}."
+        )
+    elif unknown := sorted(set(test.class_names) - set(train.class_names)):
+        names = tree.shortened([printable(name) for name in unknown])
+        notes.append(
+            f"Classes of {printable(test.folder)} that "
+            f"{printable(train.folder)} lacks: {names}."
         )
     train, test = _share_classes(_noted(train, notes), test)
     return Found(train, test)
@@ -119,17 +125,18 @@ def _noted(listing, notes):
     return dataclasses.replace(listing, notes=(*notes, *listing.notes))
 
 
-def _of_loose(splits, train):
+def _of_loose(splits, train, data_dir):
     """Says which images lie beside the splits, refuses many."""
     if not splits.loose:
         return []
     count, first = len(splits.loose), printable(splits.loose[0])
     if not layout.few(count, count + len(train.paths)):
+        asked = os.path.relpath(splits.train, data_dir)
         raise UserError(
             f"{count:,} images, such as {first}, lie beside the splits, "
             f"{printable(splits.train)} holds {len(train.paths):,}: give "
-            f"`train_split`={os.path.basename(splits.train)}/ to learn from it "
-            "alone, or move them into it"
+            f"`train_split`={printable(asked)}/ to learn from it alone, or "
+            "move them into it"
         )
     names = tree.shortened([printable(path) for path in splits.loose])
     return [f"Left out, beside {printable(splits.train)}: {names}."]

@@ -127,7 +127,7 @@ def listed(source, path):
         )
     # As file names are: bytes that need not be UTF-8.
     text = os.fsdecode(Path(path).read_bytes())
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line]
     lengths = {line.count("/") + 1 for line in lines}
     places = {length: collections.defaultdict(list) for length in lengths}

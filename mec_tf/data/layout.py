@@ -86,14 +86,17 @@ def find_splits(data_dir, train_split, test_split):
         train = _given(data_dir, "train_split", train_split)
     if test_split != _ANY_TEST:
         test = _given(data_dir, "test_split", test_split)
-    if train and not test:
-        test = _test_beside(data_dir, train)
-    elif test and not train:
-        train = _train_beside(data_dir, test)
-    elif not train:
+    if not (train or test):
         return _unasked(data_dir)
+    is_given, notes = train is not None, []
+    if not (train and test):
+        if train:
+            test = _test_beside(data_dir, train)
+        else:
+            train = _train_beside(data_dir, test)
+        notes = _understood(train, test, data_dir)
     _require_apart(train, test)
-    return Splits(train, test, is_given=train_split != _ANY_TRAIN)
+    return Splits(train, test, is_given, notes=tuple(notes))
 
 
 def _given(data_dir, field, name):
@@ -139,11 +142,11 @@ def _train_beside(data_dir, test):
 
 @dataclasses.dataclass(frozen=True)
 class _Here:
-    """A folder's subfolders by role (None: others), and its image files."""
+    """A folder's subfolders by role (None: others), and its files: names."""
 
     path: str
     folders: dict
-    loose: list
+    files: list
 
     def join(self, name):
         return os.path.join(self.path, name)
@@ -154,18 +157,14 @@ def _look(path):
     folders = collections.defaultdict(list)
     for name in names:
         folders[_ROLES.get(name.lower())].append(name)
-    loose = [
-        os.path.join(path, name)
-        for name in files
-        if suffixes.of(name) in suffixes.IMAGES
-    ]
-    return _Here(path, folders, loose)
+    return _Here(path, folders, files)
 
 
 def _unasked(data_dir):
-    here, loose = _unwrapped(data_dir)
-    if here is None:
+    levels = _unwrapped(data_dir)
+    if not levels:
         return Splits(data_dir)
+    here = levels[-1]
     train = _one(here, "train", "train_split", data_dir)
     test, unused = _test_of(here, data_dir)
     others = [
@@ -183,42 +182,51 @@ def _unasked(data_dir):
             f"{_asked(train, data_dir)} to learn from it alone, or "
             "`train_split`=. where it is a class like them"
         )
-    notes = []
-    if (train, test) not in (
-        (os.path.join(data_dir, "train"), None),
-        (os.path.join(data_dir, "train"), os.path.join(data_dir, "test")),
-    ):
-        what = "no images to test on"
-        if test is not None:
-            what = f"testing on {printable(test)}"
-        notes.append(f"Learning from {printable(train)}, {what}.")
+    notes = _understood(train, test, data_dir)
     if unused or others:
         notes.append(
             f"Not used, beside {printable(train)}: "
             f"{_listed([*unused, *others])}."
         )
+    loose = [
+        one.join(name)
+        for one in levels
+        for name in sorted(one.files, key=tree.natural)
+        if suffixes.of(name) in suffixes.IMAGES
+    ]
     return Splits(train, test, False, tuple(loose), tuple(notes))
 
 
+def _understood(train, test, data_dir):
+    """A line that says which folders they are, where that is not plain."""
+    plain = [os.path.join(data_dir, name) for name in ("train", "test")]
+    if train == plain[0] and test in (None, plain[1]):
+        return []
+    what = "no images to test on"
+    if test is not None:
+        what = f"testing on {printable(test)}"
+    return [f"Learning from {printable(train)}, {what}."]
+
+
 def _unwrapped(folder):
-    """The first folder with splits in it, down where there is but one way."""
-    loose, seen = [], set()
+    """Folders down to one with splits, where each holds but one; or none."""
+    levels, seen = [], set()
     while os.path.realpath(folder) not in seen:
         seen.add(os.path.realpath(folder))
         here = _look(folder)
-        loose += here.loose
+        levels.append(here)
         if any(here.folders[role] for role in set(_ROLES.values())):
-            return here, loose
+            return levels
         inner = []
         for name in here.folders[None]:
             if tree.holds_images(here.join(name)):
                 inner.append(name)
             if len(inner) > 1:
-                return None, []
+                return []
         if not inner:
             break
         folder = here.join(inner[0])
-    return None, []
+    return []
 
 
 def _test_of(here, data_dir):

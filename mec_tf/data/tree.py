@@ -97,14 +97,14 @@ def walk(directory):
 
 
 def look(folder):
-    """The (folders, files) directly in a folder, as sorted names."""
+    """The (folders, files) directly in a folder as names, folders sorted."""
     folders, files = [], []
     for entry in _entries(folder, set()) or ():
         try:
             (folders if entry.is_dir() else files).append(entry.name)
         except OSError:  # `walk` says so, where the folder is used.
             continue
-    return sorted(folders, key=natural), sorted(files, key=natural)
+    return sorted(folders, key=natural), files
 
 
 def holds_images(folder):
