@@ -106,7 +106,7 @@ def _checked(data_dir):
     if not os.path.exists(data_dir):
         raise FileNotFoundError(
             f"No such folder: {shown}. Expected a folder of images: mend "
-            "--data_dir."
+            "`data_dir`."
         )
     if not os.path.isdir(data_dir):
         raise UserError(
