@@ -6,6 +6,7 @@ python -m mec_tf.evaluate --protocol=knn --encoder=exports/digits \
 
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,9 @@ from mec_tf import (
 from mec_tf.command import say
 from mec_tf.data import labelled, sources
 from mec_tf.data.crops import usual_crop_fraction
+from mec_tf.data.file_names import stored
 from mec_tf.data.sources import Source, checksum
+from mec_tf.errors import UserError
 from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
 from mec_tf.evaluations.suites import PUBLISHED, SUITES
@@ -197,11 +200,12 @@ def place_of_scores(flagfile, by):
     """The JSON to write, made sure of before anything is computed."""
     if FLAGS.protocol == "features":
         if not FLAGS.output:
-            raise ValueError(
-                "--protocol=features needs an --output that ends in one of"
+            raise UserError(
+                "`protocol`=features needs an `output` that ends in one of"
                 f" {', '.join(feature_file.SUFFIXES)}"
             )
-        path = Path(FLAGS.output).with_suffix(".json")
+        feature_file.check(FLAGS.output)
+        path = feature_file.card_of(FLAGS.output)
     elif FLAGS.output:
         path = Path(FLAGS.output)
     elif FLAGS.workdir and (
@@ -211,15 +215,15 @@ def place_of_scores(flagfile, by):
     else:
         path = Path(f"runs/{flagfile or FLAGS.protocol}_scores.json")
     if path.is_dir():
-        raise ValueError(f"--output={path} is a folder; name a file")
+        raise UserError(f"`output`={path} is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = partial_of(path)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(
-            f"--output={path} cannot be written ({error.strerror}); name a file"
+        raise UserError(
+            f"`output`={path} cannot be written ({error.strerror}); name a file"
             " in a folder that can be"
         ) from error
     return path
@@ -449,23 +453,37 @@ def by_finetune(subject, task, strategy):
 def write_features(subjects):
     """Writes the features of all images of the (pre)training split."""
     if len(subjects) > 1:
-        raise ValueError(
-            f"--protocol=features takes one --encoder, not {len(subjects)};"
+        raise UserError(
+            f"`protocol`=features takes one `encoder`, not {len(subjects)};"
             " leave the others out"
         )
-    feature_file.check(FLAGS.output)
+    (subject,) = subjects
     source = sources.load(**config.source_options()).pretrain
-    (found,) = features(subjects[0], source)
-    images = source.names or [str(k) for k in range(source.size)]
+    # All that can fail fails before features are computed.
+    files = source.names or [str(k) for k in range(source.size)]
+    names = feature_file.stored_names(files)
+    paths = names
+    if FLAGS.dataset == "folder":
+        top = os.path.expanduser(FLAGS.data_dir)
+        paths = [
+            stored(Path(os.path.relpath(file, top)).as_posix())
+            for file in files
+        ]
+    encode, card = encoders.open_encoder(subject.name)
+    side = subject.image_size
+    d = encode(np.zeros([1, side, side, 3], np.float32)).shape[-1]
+    feature_file.require_room(FLAGS.output, source.size, d)
+    found = features_by(encode, card, subject, source)
     feature_file.save(
         FLAGS.output,
         found,
-        [images[k] for k in found.index],
+        [names[k] for k in found.index],
         source.class_names,
+        [paths[k] for k in found.index],
     )
-    n, d = found.values.shape
+    n = len(found.values)
     print(f"{n:,} features of {d} numbers: {FLAGS.output}")
-    return [{"encoder": subjects[0].name, "images": n, "feature_dim": d}]
+    return [{"encoder": subject.name, "images": n, "feature_dim": d}]
 
 
 # --- what they share ---------------------------------------------------------
@@ -474,20 +492,22 @@ def write_features(subjects):
 def features(subject, *parts):
     """Frozen features of each source."""
     encode, card = encoders.open_encoder(subject.name)
-    return [
-        features_of(
-            source,
-            encode,
-            encoder=card["checksum"],
-            folder=FLAGS.feature_cache,
-            batch_size=256,
-            image_size=subject.image_size,
-            crop_fraction=subject.crop_fraction,
-            interpolation=FLAGS.interpolation,
-            resize=FLAGS.test_resize,
-        )
-        for source in parts
-    ]
+    return [features_by(encode, card, subject, source) for source in parts]
+
+
+def features_by(encode, card, subject, source):
+    """Features of a source by an encoder that is open."""
+    return features_of(
+        source,
+        encode,
+        encoder=card["checksum"],
+        folder=FLAGS.feature_cache,
+        batch_size=256,
+        image_size=subject.image_size,
+        crop_fraction=subject.crop_fraction,
+        interpolation=FLAGS.interpolation,
+        resize=FLAGS.test_resize,
+    )
 
 
 def validation_part(source):

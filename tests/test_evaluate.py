@@ -199,10 +199,45 @@ def test_features_become_files(place, ended):
     assert np.array_equal(values, stored["features"])
     assert np.array_equal(values, np.array(table["features"], np.float32))
     rows = (place / "features.csv").read_text().splitlines()[1:]
-    assert rows[0].split(",") == [table["name"][0], table["class"][0]]
+    columns = ("name", "class", "path")
+    assert rows[0].split(",") == [table[key][0] for key in columns]
+    assert table["path"][0] == stored["paths"][0] == "train/blue/blue0.png"
     assert table["name"][0].endswith(os.path.join("blue", "blue0.png"))
     assert list(stored["labels"][[0, -1]]) == [0, 2]
-    assert read(place / "features.json")["results"][0]["images"] == 36
+    for suffix in (".npy", ".npz", ".parquet"):
+        card = read(place / f"features{suffix}.json")
+        assert card["results"][0]["images"] == 36
+        assert card["flags"]["output"] == f"features{suffix}"
+
+
+def test_names_that_are_not_unicode_lose_no_features(place, run_lines):
+    odd = os.fsdecode(b"odd\xff")
+    shutil.copytree(place / "images/train", place / "odd")
+    os.rename(place / "odd/red", place / "odd" / odd)
+    os.rename(place / "odd/blue/blue3.png", place / f"odd/blue/{odd}.png")
+    asked = [*SMALL, "--encoder=pixels", "--protocol=features"]
+    same = place / "odd/blue/odd\\xff.png"
+    (place / "labels.csv").write_text("mine")
+    lines = [
+        [*asked, "--data_dir=odd", f"--output=odd{suffix}"]
+        for suffix in (".npy", ".npz", ".parquet")
+    ]
+    lines += [
+        [*SMALL, "--encoder=pixels", "--data_dir=odd", "--output=odd.json"],
+        [*asked, "--output=labels.npy"],
+    ]
+    *ended, refused = run_lines("evaluate", lines, cwd=place)
+    for result in ended:
+        assert result.code == 0, result.err
+    names = parquet.read_table(place / "odd.parquet")["path"].to_pylist()
+    assert "blue/odd\\xff.png" in names and len(names) == 36
+    assert list(np.load(place / "odd.npz")["paths"]) == names
+    assert refused.code == 1 and "--output" in refused.last_line
+    assert (place / "labels.csv").read_text() == "mine"
+    # A name that would be written as another's is refused before.
+    shutil.copy(place / "images/train/blue/blue3.png", same)
+    (ended,) = run_lines("evaluate", lines[2:3], cwd=place)
+    assert ended.code == 1 and "odd\\xff.png" in ended.last_line
 
 
 MISTAKES = {

@@ -1,23 +1,23 @@
 """Images in a folder, with or without a subfolder per class.
 
 Every file is listed, in natural order, and its first bytes are looked at; what
-is no image is refused by name and reason before training starts.
+is no image is refused by name and reason before training starts. What is said
+of which folder: docs/data.md.
 """
 
 import collections
 import concurrent.futures
 import dataclasses
 import os
-import re
+from typing import NamedTuple
 
 import numpy as np
 
-from mec_tf.data import headers
+from mec_tf.data import headers, layout, suffixes, tree
+from mec_tf.data.file_names import is_unicode, printable
+from mec_tf.data.left_out import LeftOut
+from mec_tf.errors import UserError
 
-# What calls itself an image, whether we can read it or not.
-_READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
-_NOT_READ = (".tif", ".tiff", ".heic", ".avif", ".jxl")
-_SUFFIXES = _READ + _NOT_READ
 # Enough to hide a network drive's delay; a local disk needs none.
 _READERS = 8
 
@@ -33,6 +33,8 @@ class Listing:
       class_names: the class folders' names; empty without class folders.
       labels: int64 `[images]`, or None without class folders.
       refused: path -> why it cannot be used.
+      left_out: `LeftOut`, files that are no images that we read.
+      notes: lines that say what was understood.
     """
 
     folder: str
@@ -41,6 +43,8 @@ class Listing:
     class_names: tuple[str, ...]
     labels: np.ndarray | None
     refused: dict[str, str]
+    left_out: LeftOut
+    notes: tuple[str, ...]
 
 
 Found = collections.namedtuple("Found", ["train", "test"])
@@ -49,68 +53,100 @@ Found = collections.namedtuple("Found", ["train", "test"])
 def find(data_dir, train_split, test_split):
     """Lists the images of a folder's splits.
 
-    Without a subfolder `train_split`, all of the folder is for training; class
-    names are then the subfolders of the folder itself.
-
     Args:
       data_dir: path of a folder.
-      train_split: name of the subfolder to learn from.
-      test_split: name of the subfolder to test on.
+      train_split: as `layout.find_splits` takes it.
+      test_split: as `layout.find_splits` takes it.
 
     Returns:
       Found(train, test): a `Listing` each; test is None where there is no such
       subfolder. Labels count through the classes of both.
 
     Raises:
-      ValueError: without a path, without images in it, for a split that was
-        asked for by name and does not exist.
+      UserError: without a path, without images in it, where a split that was
+        asked for does not exist, where a layout has two meanings, where more
+        images are in formats that are not read than in others.
       FileNotFoundError: where there is no such folder.
     """
+    data_dir = _checked(data_dir)
+    splits = layout.find_splits(data_dir, train_split, test_split)
+    train = _list_images(splits.train, data_dir, splits.is_given)
+    notes = [*splits.notes, *_of_loose(splits, train, data_dir)]
+    if splits.test is None:
+        return Found(_noted(train, notes), None)
+    test = _list_images(
+        splits.test, data_dir, splits.is_given, train.class_names
+    )
+    if (train.labels is None) != (test.labels is None):
+        without, other = (
+            (train, test) if train.labels is None else (test, train)
+        )
+        notes.append(
+            f"No labels: {printable(without.folder)} has no class folders, "
+            f"while {printable(other.folder)} has {len(other.class_names):,}."
+        )
+    elif unknown := sorted(set(test.class_names) - set(train.class_names)):
+        names = tree.shortened([printable(name) for name in unknown])
+        notes.append(
+            f"Classes of {printable(test.folder)} that "
+            f"{printable(train.folder)} lacks: {names}."
+        )
+    train, test = _share_classes(_noted(train, notes), test)
+    return Found(train, test)
+
+
+def _checked(data_dir):
     if not data_dir:
-        raise ValueError(
+        raise UserError(
             "No folder was given. Expected a folder of images: add "
-            "--data_dir=DIR."
+            "`data_dir`=DIR."
         )
     data_dir = os.path.expanduser(data_dir)
+    shown = printable(data_dir)
     if not os.path.exists(data_dir):
         raise FileNotFoundError(
-            f"No such folder: {data_dir}. Expected a folder of images: mend "
-            "--data_dir."
+            f"No such folder: {shown}. Expected a folder of images: mend "
+            "`data_dir`."
         )
     if not os.path.isdir(data_dir):
-        raise ValueError(
-            f"Not a folder: {data_dir}. Expected a folder of images: mend "
-            "--data_dir."
+        raise UserError(
+            f"Not a folder: {shown}. Expected a folder of images: mend "
+            "`data_dir`."
         )
-    splits = {}
-    for split, usual in ((train_split, "train"), (test_split, "test")):
-        path = os.path.join(data_dir, split)
-        if os.path.isdir(path):
-            splits[usual] = path
-        elif split != usual:
-            raise ValueError(
-                f"Unknown split: {split!r}. Expected a subfolder of "
-                f"{data_dir}, which holds {_contents(data_dir)}."
-            )
-    if "train" not in splits:
-        if "test" in splits:
-            raise ValueError(
-                f"{data_dir} has a subfolder {test_split!r} but none called "
-                f"{train_split!r}. Expected both or neither, lest the test "
-                "images be trained on: name the other by --train_split."
-            )
-        return Found(_list_images(data_dir), None)
-    train = _list_images(splits["train"])
-    if "test" not in splits:
-        return Found(train, None)
-    return Found(*_share_classes(train, _list_images(splits["test"])))
+    if not is_unicode(data_dir):  # The run could not write down its flags.
+        raise UserError(
+            f"`data_dir`={shown} is not UTF-8; rename the folder, or give a "
+            "link to it"
+        )
+    return data_dir
+
+
+def _noted(listing, notes):
+    return dataclasses.replace(listing, notes=(*notes, *listing.notes))
+
+
+def _of_loose(splits, train, data_dir):
+    """Says which images lie beside the splits, refuses many."""
+    if not splits.loose:
+        return []
+    count, first = len(splits.loose), printable(splits.loose[0])
+    if not layout.few(count, count + len(train.paths)):
+        asked = os.path.relpath(splits.train, data_dir)
+        raise UserError(
+            f"{count:,} images, such as {first}, lie beside the splits, "
+            f"{printable(splits.train)} holds {len(train.paths):,}: give "
+            f"`train_split`={printable(asked)}/ to learn from it alone, or "
+            "move them into it"
+        )
+    names = tree.shortened([printable(path) for path in splits.loose])
+    return [f"Left out, beside {printable(splits.train)}: {names}."]
 
 
 def _share_classes(*listings):
     """Lets a label mean the same class in every listing."""
     names = sorted(
         {name for listing in listings for name in listing.class_names},
-        key=_natural,
+        key=tree.natural,
     )
     number = {name: k for k, name in enumerate(names)}
     return [
@@ -127,95 +163,112 @@ def _share_classes(*listings):
     ]
 
 
-def _natural(name):
-    """Sorts "img2" before "img10"."""
-    parts = re.split(r"(\d+)", name)
-    parts[::2] = [text.lower() for text in parts[::2]]
-    parts[1::2] = [int(digits) for digits in parts[1::2]]
-    return parts, name
-
-
-def _contents(directory):
-    names = sorted(os.listdir(directory), key=_natural)
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
-
-
-def _list_images(directory):
-    candidates, refused = _walk(directory)
+def _list_images(directory, data_dir, as_given, known_classes=()):
+    found = tree.walk(directory)
+    if not as_given:
+        layout.require_no_splits_below(found.folders, data_dir)
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        looked_at = list(readers.map(_look, candidates, chunksize=256))
-    paths, orientations = [], []
-    for path, (reason, orientation) in zip(candidates, looked_at, strict=True):
-        if reason is None:
+        looked_at = list(readers.map(_look, found.files, chunksize=256))
+    refused, left_out = found.refused, LeftOut(found.texts)
+    paths, orientations, deep = [], [], []
+    for path, seen in zip(found.files, looked_at, strict=True):
+        if seen.orientation:
             paths.append(path)
-            orientations.append(orientation)
-        # A file without a suffix, such as LICENSE, never claimed to be one.
-        elif os.path.splitext(path)[1]:
-            refused[path] = reason
-    if not paths:
-        which = "".join(
-            f" {os.path.relpath(path, directory)}: {reason}."
-            for path, reason in list(refused.items())[:3]
-        )
-        raise ValueError(
-            f"No images in {directory}, which holds {_contents(directory)}."
-            f"{which} Expected JPEG, PNG, BMP, GIF or WebP files, in it or in "
-            "subfolders."
-        )
-    class_names, labels = _classes(
-        [os.path.relpath(path, directory) for path in paths]
+            orientations.append(seen.orientation)
+            if seen.is_sixteen_bit:
+                deep.append(path)
+        elif seen.is_text is None or (
+            seen.unread is None and suffixes.of(path) in suffixes.READ
+        ):
+            refused[path] = seen.objection
+        else:
+            left_out.add(path, seen.unread, is_text=seen.is_text)
+    _require_images(directory, paths, refused, left_out)
+    left_out.require_most_kept(directory, len(paths))
+    notes = [] if not deep else [_of_sixteen_bits(deep, len(paths))]
+    start = len(os.path.join(directory, ""))
+    classes = layout.find_classes(
+        [path[start:] for path in paths], known_classes
     )
+    kept = np.ones(len(paths), bool)
+    if classes.labels is not None:
+        kept = classes.labels >= 0
+    notes = _of_classes(classes, directory, paths, kept) + notes
     return Listing(
         folder=directory,
-        paths=tuple(paths),
-        orientations=np.array(orientations, np.int8),
-        class_names=class_names,
-        labels=labels,
+        paths=tuple(paths[k] for k in np.flatnonzero(kept)),
+        orientations=np.array(orientations, np.int8)[kept],
+        class_names=classes.names,
+        labels=None if classes.labels is None else classes.labels[kept],
         refused=refused,
+        left_out=left_out,
+        notes=(*notes, *left_out.lines(directory, len(paths))),
     )
 
 
-def _walk(directory):
-    """Finds every file that may be an image, hidden ones aside."""
-    files, refused, visited = [], {}, set()
+def _require_images(directory, paths, refused, left_out):
+    if paths:
+        return
+    which = "".join(
+        f" {printable(os.path.relpath(path, directory))}: {reason}."
+        for path, reason in list(refused.items())[:3]
+    )
+    which += "".join(f" {line}" for line in left_out.lines(directory, 0))
+    raise UserError(
+        f"No images in {printable(directory)}, which holds "
+        f"{printable(tree.contents(directory))}.{which} Expected JPEG, PNG, "
+        "BMP, GIF or WebP files, in it or in subfolders."
+    )
 
-    def visit(folder):
-        status, entries = os.stat(folder), list(os.scandir(folder))
-        if (status.st_dev, status.st_ino) in visited:
-            return  # A link that leads back up.
-        visited.add((status.st_dev, status.st_ino))
-        before = len(files)
-        for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
-            if entry.name.startswith("."):
-                continue
-            try:
-                is_folder = entry.is_dir()
-                if is_folder:
-                    visit(entry.path)
-            except OSError as error:  # A link to itself, a lack of rights.
-                refused[entry.path] = error.strerror or str(error)
-                continue
-            if is_folder:
-                continue
-            if not entry.is_file():
-                if suffix in _SUFFIXES:
-                    refused[entry.path] = "a broken link or no regular file"
-            elif suffix in _SUFFIXES or not suffix:
-                files.append(entry.path)
-        named_as_file = os.path.splitext(folder)[1].lower() in _SUFFIXES
-        if named_as_file and len(files) == before:
-            refused[folder] = "a directory, not a file"
 
-    visit(directory)
-    return sorted(files, key=_natural), refused
+def _of_sixteen_bits(deep, images):
+    return (
+        f"{len(deep):,} of {images:,} images are 16-bit PNGs, such as "
+        f"{printable(deep[0])}: their upper 8 bits are used, the lower are cut."
+    )
+
+
+def _of_classes(classes, directory, paths, kept):
+    """What is said of class folders that are not simply those of the folder."""
+    if classes.labels is None:
+        return [
+            f"No labels: {classes.loose:,} of {len(paths):,} images lie "
+            f"beside the subfolders of {printable(directory)}, which are "
+            "therefore not taken for classes."
+        ] * bool(classes.loose)
+    notes = []
+    if classes.inside:
+        inside = printable(os.path.join(directory, classes.inside))
+        notes.append(
+            f"The classes are the {len(classes.names):,} folders in {inside}."
+        )
+    strays = [printable(paths[k]) for k in np.flatnonzero(~kept)]
+    if strays:
+        notes.append(
+            f"Left out, beside the class folders: {tree.shortened(strays)}."
+        )
+    return notes
+
+
+class _Seen(NamedTuple):
+    """What a file's head tells.
+
+    Attributes:
+      orientation: Exif's, 1 (upright) to 8; 0 where it is no image.
+      is_sixteen_bit: whether the image has more bits than are read.
+      objection: why it cannot be read; else None.
+      unread: an image's format that is not read; else None.
+      is_text: whether it may be a text; None where there is nothing to read.
+    """
+
+    orientation: int
+    is_sixteen_bit: bool = False
+    objection: str | None = None
+    unread: str | None = None
+    is_text: bool | None = None
 
 
 def _look(path):
-    """Reads a file's head: (what speaks against it or None, orientation)."""
     try:
         with open(path, "rb", buffering=0) as file:
             header = more = file.read(headers.LENGTH)
@@ -225,16 +278,15 @@ def _look(path):
                 more = file.read(missing)
                 header += more
     except OSError as error:
-        return error.strerror or str(error), 1
-    return headers.objection(header), headers.orientation(header)
-
-
-def _classes(paths):
-    """Names of class folders and a label per relative path, or ((), None)."""
-    folders = [path.split(os.sep)[0] for path in paths]
-    names = tuple(sorted(set(folders), key=_natural))
-    # One subfolder, or images beside the subfolders, tell no classes apart.
-    if len(names) < 2 or not all(os.sep in path for path in paths):
-        return (), None
-    number = {name: k for k, name in enumerate(names)}
-    return names, np.array([number[name] for name in folders], np.int64)
+        return _Seen(0, objection=error.strerror or str(error))
+    objection = headers.objection(header)
+    if objection is None:
+        return _Seen(
+            headers.orientation(header), headers.is_sixteen_bit(header)
+        )
+    return _Seen(
+        0,
+        objection=objection,
+        unread=headers.unread(header),
+        is_text=b"\0" not in header,
+    )

@@ -1,5 +1,6 @@
 """What the first bytes of a file tell about the image in it."""
 
+import re
 import struct
 
 # Enough for the orientation tag, where Exif is the first segment, as it should
@@ -12,14 +13,29 @@ _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
 )
+# Images that are not read, and what is taken for images.
 _FOREIGN = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "Photoshop"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"DDS ", "DDS"),
+    (b"qoif", "QOI"),
+    (b"<svg", "SVG"),
     (b"%PDF", "PDF"),
 )
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
+_PNM = re.compile(rb"P[1-7]\s+[#\dW]|P[Ff]\s+\d")
+# A BMP's second header tells its own length; "BM" alone may begin a text.
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _ORIENTATION_TAG = 0x0112
 
 
@@ -34,7 +50,41 @@ def kind(header):
     for signature, name in _SIGNATURES:
         if header.startswith(signature):
             return name
+    if header[:2] == b"BM" and _number("<I", header, 14) in _BMP_HEADERS:
+        return "BMP"
     return None
+
+
+def unread(header):
+    """Names the format of an image that is whole but not read, or None.
+
+    Such as "TIFF", "animated WebP" or "BMP with a palette".
+
+    Args:
+      header: the file's first bytes, up to `LENGTH` of them.
+    """
+    return _unread(header, kind(header))
+
+
+def _unread(header, found):
+    if found == "BMP":
+        return _unread_bmp(header)
+    # TensorFlow's decoder writes beyond its memory (`decode.py`).
+    is_extended = found == "WebP" and header[12:16] == b"VP8X"
+    if is_extended and _number("B", header, 20) & 2:
+        return "animated WebP"
+    if found is not None:
+        return None
+    for mark, name in _FOREIGN:
+        if header.startswith(mark):
+            return name
+    if header[4:8] == b"ftyp" and header[8:12] in _HEIC:
+        return "HEIC"
+    if header[4:8] == b"ftyp" and header[8:12] in _AVIF:
+        return "AVIF"
+    if header[128:132] == b"DICM":
+        return "DICOM"
+    return "PNM" if _PNM.match(header) else None
 
 
 def objection(header):
@@ -46,20 +96,21 @@ def objection(header):
     if not header:
         return "the file is empty"
     found = kind(header)
-    if found == "BMP":
-        return _bmp_objection(header)
-    # TensorFlow's decoder writes beyond its memory (`decode.py`).
-    is_extended = found == "WebP" and header[12:16] == b"VP8X"
-    if is_extended and _number("B", header, 20) & 2:
-        return "an animated WebP is not read; convert it to GIF or PNG"
-    if found is not None:
+    name = _unread(header, found)
+    if name:
+        return f"{name} is not read; convert it to JPEG or PNG"
+    if found:
         return None
-    foreign = [name for mark, name in _FOREIGN if header.startswith(mark)]
-    if header[4:8] == b"ftyp":
-        foreign = ["HEIC or AVIF"]
-    if foreign:
-        return f"{foreign[0]} is not read; convert it to JPEG or PNG"
     return f"not an image; it begins with {header[:12]!r}"
+
+
+def is_sixteen_bit(header):
+    """Whether it is a PNG of 16 bits per channel, of which 8 are read.
+
+    Args:
+      header: the file's first bytes, up to `LENGTH` of them.
+    """
+    return header[24:25] == b"\x10" and kind(header) == "PNG"
 
 
 def orientation(header):
@@ -130,7 +181,7 @@ def _number(layout, data, at):
     return struct.unpack(layout, field)[0] if len(field) == size else 0
 
 
-def _bmp_objection(header):
+def _unread_bmp(header):
     bits = _number("<H", header, 28)
     if bits in (24, 32):
         return None
@@ -140,4 +191,4 @@ def _bmp_objection(header):
     grey = b"".join(bytes([k, k, k, 0]) for k in range(256))
     if bits == 8 and palette == grey:
         return None
-    return "a BMP with a palette; convert it to PNG"
+    return "16-bit BMP" if bits == 16 else "BMP with a palette"

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+# Of random numbers, one for each purpose: a part that is held out is not the
+# part that a fraction of the same set would be. A number once given stays, as
+# which images are drawn depends on it.
+_FRACTION, _HOLD_OUT = 8, 9
+
 
 def check(train, test):
     """Makes sure that splits that were given apart have the same classes.
@@ -50,7 +55,7 @@ def fraction(source, share, *, seed):
     """
     if share == 1:
         return source
-    chosen = _drawn(source, share, seed, "fraction", leave=0)
+    chosen = _drawn(source, share, seed, _FRACTION, leave=0)
     of = "the images" if source.multi_label else "each class"
     return source.part(np.flatnonzero(chosen), f"{100 * share:g} % of {of}")
 
@@ -69,7 +74,7 @@ def hold_out(source, share, *, seed):
     Raises:
       ValueError: where no class has an image to spare.
     """
-    chosen = _drawn(source, share, seed, "hold-out", leave=1)
+    chosen = _drawn(source, share, seed, _HOLD_OUT, leave=1)
     if not chosen.any():
         raise ValueError(
             f"--validation_fraction={share:g}: a validation part of "
@@ -80,9 +85,9 @@ def hold_out(source, share, *, seed):
     return chosen
 
 
-def _drawn(source, share, seed, purpose, leave):
+def _drawn(source, share, seed, stream, leave):
     """Boolean `[n]`: of each group at least one, but `leave` so many."""
-    generator = np.random.default_rng([seed, len(purpose), source.size])
+    generator = np.random.default_rng([seed, stream, source.size])
     if source.multi_label:
         groups = [np.arange(source.size)]
     else:
@@ -120,7 +125,9 @@ def listed(source, path):
             f"--split_file={path}: the images of {source.description} have no "
             "names; use --label_fraction"
         )
-    lines = [line.strip() for line in Path(path).read_text().splitlines()]
+    # As file names are: bytes that need not be UTF-8.
+    text = os.fsdecode(Path(path).read_bytes())
+    lines = [line.strip() for line in text.split("\n")]
     lines = [line for line in lines if line]
     lengths = {line.count("/") + 1 for line in lines}
     places = {length: collections.defaultdict(list) for length in lengths}

@@ -20,6 +20,7 @@ from absl import logging
 from mec_tf.data import folder, headers, tfds_records
 from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
 from mec_tf.data.decode import decode
+from mec_tf.data.file_names import printable, stored
 
 _HELD_OUT = 0.2
 # Enough to hide a network drive's delay; a local disk needs none.
@@ -159,7 +160,8 @@ def load(
     is the test split; the encoder never sees it.
 
     folder: `data_dir/train_split` and `data_dir/test_split` where they exist,
-    else all of `data_dir` is for pretraining. With a folder per class and no
+    under whatever of their usual names (`layout.find_splits`), else all of
+    `data_dir` is for pretraining. With a folder per class and no
     test split, a seeded stratified fifth is held out of the bank as the test
     split (of the bank only: pretraining looks at no labels).
 
@@ -239,12 +241,12 @@ def _digits(train_split, test_split, seed):
 def _folder(data_dir, train_split, test_split, seed):
     train, test = folder.find(data_dir, train_split, test_split)
     pretrain = _listed(train)
-    _report_refused(train)
+    _report(train)
     _require_one_readable(pretrain)
     if train.labels is None:
         return Splits(pretrain, None, None)
     if test is not None:
-        _report_refused(test)
+        _report(test)
         if test.labels is None:
             return Splits(pretrain, None, None)
         return Splits(pretrain, pretrain, _listed(test))
@@ -269,11 +271,13 @@ def _listed(listing):
     labels = listing.labels
     return Source(
         name="folder",
-        description=f"{_printable(listing.folder)} ({len(names):,} images)",
+        description=_described(listing),
         size=len(names),
         read=read,
         read_labels=None if labels is None else _chosen_from(labels),
-        class_names=None if labels is None else listing.class_names,
+        class_names=None
+        if labels is None
+        else tuple(stored(name) for name in listing.class_names),
         file_names=names,
         identify=lambda: checksum(
             *(
@@ -285,7 +289,7 @@ def _listed(listing):
         orientations=listing.orientations,
         bad=BadImages(
             len(names),
-            name=lambda index: _printable(names[index]),
+            name=lambda index: printable(names[index]),
             explain=lambda index: _why_unreadable(read, index),
         ),
     )
@@ -307,8 +311,12 @@ def _chosen_from(labels):
     return lambda indices: labels if indices is None else labels[indices]
 
 
-def _printable(path):
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _described(listing):
+    texts = listing.left_out.passed_over()
+    return (
+        f"{printable(listing.folder)} ({len(listing.paths):,} images"
+        f"{texts and f'; not looked at: {texts}'})"
+    )
 
 
 def _why_unreadable(read, index):
@@ -324,15 +332,22 @@ def _why_unreadable(read, index):
     return "it could be read only at the second try"
 
 
-def _report_refused(listing):
+def _report(listing):
+    """Says what was understood of a folder, and what is left out of it.
+
+    Raises:
+      TooManyBadImages: where more than a tenth of at least 100 is damaged.
+    """
+    for line in listing.notes:
+        logging.warning("%s", line)
     for path, reason in listing.refused.items():
-        logging.warning("Skipped %s: %s.", _printable(path), reason)
+        logging.warning("Skipped %s: %s.", printable(path), reason)
     bad = len(listing.refused)
     total = bad + len(listing.paths)
     if too_many(bad, total):
         raise TooManyBadImages(
             f"{bad:,} of the {total:,} image files in "
-            f"{_printable(listing.folder)} cannot be used, more than 10 %. "
+            f"{printable(listing.folder)} cannot be used, more than 10 %. "
             "Mend or remove them; each is named above."
         )
 
@@ -347,7 +362,7 @@ def _require_one_readable(source):
             continue
     raise ValueError(
         f"None of the images in {source.description} can be read; the first, "
-        f"{_printable(source.file_names[0])}: {_why_unreadable(source.read, 0)}"
+        f"{printable(source.file_names[0])}: {_why_unreadable(source.read, 0)}"
         ". Expected at least one whole JPEG, PNG, BMP, GIF or WebP."
     )
 

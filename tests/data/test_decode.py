@@ -1,6 +1,8 @@
 """Decoding agrees with Pillow's `convert("RGB")` for every kind of file."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -44,6 +46,30 @@ def test_sixteen_bits_keep_their_upper_eight(encoded):
     ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     image = decode.decode(tf.constant(encoded(ramp, "PNG"))).numpy()
     np.testing.assert_array_equal(image[..., 1], ramp >> 8)
+
+
+def test_of_two_pictures_in_a_file_the_first_is_read(photograph, encoded):
+    later = Image.fromarray(photograph(2))
+    pair = encoded(photograph(1), "MPO", save_all=True, append_images=[later])
+    alone = decode.decode(tf.constant(encoded(photograph(1))))
+    image = decode.decode(tf.constant(pair)).numpy()
+    assert np.abs(image.astype(int) - alone.numpy()).mean() <= 1.0
+
+
+def test_a_photograph_of_12_megapixels_is_read(encoded):
+    data = tf.constant(encoded(np.full([3000, 4000, 3], 90, np.uint8)))
+    window = decode.decode_jpeg_window(data, [2900, 3900, 100, 100])
+    np.testing.assert_array_equal(decode.jpeg_shape(data), [3000, 4000])
+    assert window.shape == (100, 100, 3) and int(window[0, 0, 0]) == 90
+    assert decode.decode(data).shape == (3000, 4000, 3)
+
+
+def test_a_header_that_claims_gigabytes_is_an_error(photograph, encoded):
+    data = bytearray(encoded(photograph(0), "PNG"))
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode.decode(tf.constant(bytes(data)))
 
 
 def test_animation_shows_its_first_frame(photograph, encoded):

@@ -35,6 +35,20 @@ def test_objects_with_a_reason(photograph, encoded):
     assert headers.objection(encoded(pixels, "BMP", "L")) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("TIFF", "TIFF"), ("PPM", "PNM"), ("JPEG2000", "JPEG 2000")],
+)
+def test_names_what_it_does_not_read(photograph, encoded, kind, name):
+    assert headers.unread(encoded(photograph(0), kind)[:4096]) == name
+
+
+def test_a_film_or_a_text_is_no_image():
+    assert headers.unread(b"\0\0\0\x18ftypavif") == "AVIF"
+    for other in (b"\0\0\0\x18ftypmp42", b"BMW, Audi", b"P5 is a name", b""):
+        assert headers.kind(other) is None and headers.unread(other) is None
+
+
 def _jpeg_with_exif(exif):
     body = b"Exif\0\0" + exif
     length = struct.pack(">H", len(body) + 2)

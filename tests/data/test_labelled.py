@@ -1,4 +1,6 @@
 import dataclasses
+import io
+import os
 
 import numpy as np
 import pytest
@@ -45,6 +47,31 @@ def test_hold_out_and_rest_are_all(splits):
     most = labelled.hold_out(splits.bank, 0.99, seed=0)
     kept = splits.bank.part(np.flatnonzero(~most), "kept")
     assert list(np.bincount(kept.labels)) == [1, 1, 1]
+
+
+def test_held_out_is_not_what_a_fraction_would_be(splits):
+    few = labelled.fraction(splits.bank, 0.2, seed=0)
+    held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
+    held = splits.bank.part(np.flatnonzero(held_out), "held out")
+    of_a = [{n for n in one.names if "/a/" in n} for one in (few, held)]
+    assert len(of_a[0]) == len(of_a[1]) == 8 and of_a[0] != of_a[1]
+
+
+def test_a_fraction_is_the_one_that_was_always_drawn(splits):
+    few = labelled.fraction(splits.bank, 0.1, seed=0)
+    names = [name.split("/")[-1] for name in few.names]
+    assert names == [f"{k}.png" for k in (6, 7, 17, 21, 4, 0)]
+
+
+def test_a_list_may_name_what_is_not_unicode(image_folder, tmp_path):
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    names = ["a/0.png", "a/odd\udcff.png", "b/0.png", "b/1.png"]
+    where = image_folder(dict.fromkeys(names, picture.getvalue()))
+    source = sources.load("folder", data_dir=where).pretrain
+    (tmp_path / "list.txt").write_bytes(b"a/odd\xff.png\nb/1.png\n")
+    found = labelled.listed(source, tmp_path / "list.txt")
+    assert [os.path.relpath(name, where) for name in found.names] == names[1::2]
 
 
 def test_nothing_to_hold_out_is_refused(splits):

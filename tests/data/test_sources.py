@@ -89,7 +89,7 @@ def test_folder_without_classes_has_no_bank(image_folder, classes):
         ("digit", {}, "Unknown dataset: 'digit'. Expected digits, folder"),
         ("tfds:", {}, "Unknown dataset: 'tfds:'"),
         ("digits", {"test_split": "val"}, "Unknown splits .* 'val'"),
-        ("folder", {}, "add --data_dir=DIR"),
+        ("folder", {}, "add `data_dir`=DIR"),
     ],
 )
 def test_errors(dataset, options, message):
