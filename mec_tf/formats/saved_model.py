@@ -7,13 +7,27 @@ SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 import tensorflow as tf
 
 from mec_tf.files import replaced_folder
+from mec_tf.formats import keras_file
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
+from mec_tf.formats.pixel_range import to_unit_range
 from mec_tf.models.encoder import with_more_outputs
 
 GRAPH_FILE = "saved_model.pb"
-KERAS_FILE = "encoder.keras"
-IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+# The first is what a reader that looks at one finds.
+DTYPES = (
+    tf.float32,
+    tf.uint8,
+    tf.float16,
+    tf.bfloat16,
+    tf.float64,
+    tf.int32,
+    tf.int64,
+)
+IMAGES, BYTES, *_ = IMAGES_BY_DTYPE = [
+    tf.TensorSpec([None, None, None, 3], dtype, name="images")
+    for dtype in DTYPES
+]
 FILES = tf.TensorSpec([None], tf.string, name="images")
 
 
@@ -28,32 +42,47 @@ def reusable(encoder):
         A trackable with `__call__(inputs, training)`, `variables`,
         `trainable_variables` and `regularization_losses`, and, for
         `keras.layers.TFSMLayer`, the endpoints `serve` (inference) and `train`
-        (batch norm by the batch, running statistics updated). All return
+        (batch norm by the batch, running statistics updated). All take images
+        of any dtype in `DTYPES` as `pixel_range.to_unit_range` does, and return
         features `[n, d]`.
     """
-
-    @tf.function(autograph=False)
-    def call(inputs, training=False):
-        return encoder(inputs, training=training)
-
-    # Tracing both modes puts both into the SavedModel.
-    for training in (False, True):
-        call.get_concrete_function(IMAGES, training)
-    root = tf.train.Checkpoint(
-        variables=[v.value for v in encoder.variables],
-        trainable_variables=[v.value for v in encoder.trainable_variables],
-        regularization_losses=[],
-    )
-    root.__call__ = call
-    for name, training in (("serve", False), ("train", True)):
-        endpoint = tf.function(
+    infer, learn = (
+        tf.function(
             lambda images, training=training: encoder(
                 images, training=training
             ),
             input_signature=[IMAGES],
             autograph=False,
         )
-        setattr(root, name, endpoint)
+        for training in (False, True)
+    )
+
+    @tf.function(autograph=False)
+    def call(inputs, training=False):
+        images = to_unit_range(inputs)
+        return learn(images) if training else infer(images)
+
+    @tf.function(autograph=False)
+    def serve(images):
+        return infer(to_unit_range(images))
+
+    @tf.function(autograph=False)
+    def train(images):
+        return learn(to_unit_range(images))
+
+    # What was traced is saved; the network itself once for each mode, which
+    # all of these call.
+    for images in IMAGES_BY_DTYPE:
+        for training in (False, True):
+            call.get_concrete_function(images, training)
+        serve.get_concrete_function(images)
+        train.get_concrete_function(images)
+    root = tf.train.Checkpoint(
+        variables=[v.value for v in encoder.variables],
+        trainable_variables=[v.value for v in encoder.trainable_variables],
+        regularization_losses=[],
+    )
+    root.__call__, root.serve, root.train = call, serve, train
     return root
 
 
@@ -69,18 +98,20 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
 
     Returns:
         A dict. "serving_default": float32 RGB `[n, h, w, 3]` in [0, 1] to
-        `features` `[n, d]`. "serve_bytes": string `[n]`, files of images, to
-        `features`. "embedding": images to `embedding` `[n, k]`, with a
-        projector. "intermediate": images to `res2` to `res5`.
+        `features` `[n, d]`. "serve_uint8": uint8 RGB to `features`.
+        "serve_bytes": string `[n]`, files of images, to `features`.
+        "embedding": images to `embedding` `[n, k]`, with a projector.
+        "intermediate": images to `res2` to `res5`.
     """
     model = with_more_outputs(
         encoder, projector=projector, intermediate=intermediate
     )
 
-    def offer(*names):
-        @tf.function(input_signature=[IMAGES], autograph=False)
+    def offer(*names, images=IMAGES):
+        @tf.function(input_signature=[images], autograph=False)
         def serve(images):
-            outputs = model(_not_empty(images), training=False)
+            pixels = _not_empty(to_unit_range(images))
+            outputs = model(pixels, training=False)
             n = tf.shape(images)[0]
             return {name: outputs[name][:n] for name in names}
 
@@ -92,7 +123,11 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
         features = encoder(pixels, training=False)
         return {"features": features[: tf.size(images)]}
 
-    offered = {"serving_default": offer("features"), "serve_bytes": serve_bytes}
+    offered = {
+        "serving_default": offer("features"),
+        "serve_uint8": offer("features", images=BYTES),
+        "serve_bytes": serve_bytes,
+    }
     if projector is not None:
         offered["embedding"] = offer("embedding")
     if intermediate:
@@ -130,7 +165,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
     root.projector = projector
     with replaced_folder(folder) as partial:
         tf.saved_model.save(root, str(partial), offered)
-        encoder.save(partial / KERAS_FILE)
+        keras_file.write(encoder, partial / keras_file.KERAS_FILE)
         write_card(partial, encoder, **about)
 
 
@@ -141,8 +176,9 @@ def load(folder):
         folder: A folder that `save` wrote.
 
     Returns:
-        (encode, card): a function of float32 RGB `[n, h, w, 3]` in [0, 1] that
-        returns features `[n, d]`, and the dict of `encoder.json`.
+        (encode, card): a function of RGB images `[n, h, w, 3]`, as
+        `pixel_range.to_unit_range` takes them, that returns features `[n, d]`,
+        and the dict of `encoder.json`.
 
     Raises:
         ValueError: If the folder is not an export.
@@ -159,6 +195,6 @@ def load(folder):
         ) from error
 
     def encode(images, root=root):  # which owns the variables
-        return serve(images=images)["features"]
+        return serve(images=to_unit_range(images))["features"]
 
     return encode, card
