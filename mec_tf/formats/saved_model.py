@@ -10,24 +10,14 @@ from mec_tf.files import replaced_folder
 from mec_tf.formats import keras_file
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
-from mec_tf.formats.pixel_range import to_unit_range
+from mec_tf.formats.pixel_range import as_float32, to_unit_range
 from mec_tf.models.encoder import with_more_outputs
 
 GRAPH_FILE = "saved_model.pb"
-# The first is what a reader that looks at one finds.
-DTYPES = (
-    tf.float32,
-    tf.uint8,
-    tf.float16,
-    tf.bfloat16,
-    tf.float64,
-    tf.int32,
-    tf.int64,
-)
-IMAGES, BYTES, *_ = IMAGES_BY_DTYPE = [
+IMAGES, BYTES, DOUBLES = (
     tf.TensorSpec([None, None, None, 3], dtype, name="images")
-    for dtype in DTYPES
-]
+    for dtype in (tf.float32, tf.uint8, tf.float64)
+)
 FILES = tf.TensorSpec([None], tf.string, name="images")
 
 
@@ -42,39 +32,31 @@ def reusable(encoder):
         A trackable with `__call__(inputs, training)`, `variables`,
         `trainable_variables` and `regularization_losses`, and, for
         `keras.layers.TFSMLayer`, the endpoints `serve` (inference) and `train`
-        (batch norm by the batch, running statistics updated). All take images
-        of any dtype in `DTYPES` as `pixel_range.to_unit_range` does, and return
-        features `[n, d]`.
+        (batch norm by the batch, running statistics updated). They return
+        features `[n, d]` of images float32, in [0, 1], or uint8; `__call__` of
+        float64, too (`pixel_range.to_unit_range`).
     """
-    infer, learn = (
-        tf.function(
-            lambda images, training=training: encoder(
-                images, training=training
-            ),
-            input_signature=[IMAGES],
-            autograph=False,
-        )
-        for training in (False, True)
-    )
 
     @tf.function(autograph=False)
     def call(inputs, training=False):
-        images = to_unit_range(inputs)
-        return learn(images) if training else infer(images)
+        if inputs.dtype == tf.float32:
+            return encoder(to_unit_range(inputs), training=training)
+        return call(as_float32(inputs), training)
 
     @tf.function(autograph=False)
     def serve(images):
-        return infer(to_unit_range(images))
+        return call(as_float32(images), False)
 
     @tf.function(autograph=False)
     def train(images):
-        return learn(to_unit_range(images))
+        return call(as_float32(images), True)
 
-    # What was traced is saved; the network itself once for each mode, which
-    # all of these call.
-    for images in IMAGES_BY_DTYPE:
+    # What was traced is saved. Loading takes time for each, so that only the
+    # first two hold the network, and what nobody has is left out.
+    for images in (IMAGES, BYTES, DOUBLES):
         for training in (False, True):
             call.get_concrete_function(images, training)
+    for images in (IMAGES, BYTES):
         serve.get_concrete_function(images)
         train.get_concrete_function(images)
     root = tf.train.Checkpoint(
@@ -107,15 +89,20 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
         encoder, projector=projector, intermediate=intermediate
     )
 
-    def offer(*names, images=IMAGES):
-        @tf.function(input_signature=[images], autograph=False)
+    def offer(*names):
+        @tf.function(input_signature=[IMAGES], autograph=False)
         def serve(images):
-            pixels = _not_empty(to_unit_range(images))
-            outputs = model(pixels, training=False)
+            outputs = model(_not_empty(to_unit_range(images)), training=False)
             n = tf.shape(images)[0]
             return {name: outputs[name][:n] for name in names}
 
         return serve
+
+    serve = offer("features")
+
+    @tf.function(input_signature=[BYTES], autograph=False)
+    def serve_uint8(images):
+        return serve(as_float32(images))
 
     @tf.function(input_signature=[FILES], autograph=False)
     def serve_bytes(images):
@@ -124,8 +111,8 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
         return {"features": features[: tf.size(images)]}
 
     offered = {
-        "serving_default": offer("features"),
-        "serve_uint8": offer("features", images=BYTES),
+        "serving_default": serve,
+        "serve_uint8": serve_uint8,
         "serve_bytes": serve_bytes,
     }
     if projector is not None:
