@@ -18,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-import mec_tf.models  # noqa: F401  registers our batch norm
 from mec_tf import command
 from mec_tf.benchmarks.fine_tuning_loop import accuracies
 from mec_tf.data import pipeline, sources

@@ -25,11 +25,11 @@ def write(encoder, path, *, projector=None, intermediate=False):
         intermediate: Likewise.
     """
     portable = with_guess(_with_keras_batch_norm(encoder))
+    if projector is not None:
+        projector = _with_keras_batch_norm(projector)
     if projector is not None or intermediate:
         portable = with_more_outputs(
-            portable,
-            projector=projector and _with_keras_batch_norm(projector),
-            intermediate=intermediate,
+            portable, projector=projector, intermediate=intermediate
         )
     portable.save(path)
 

@@ -154,7 +154,7 @@ def with_dots(encoder):
     text = re.sub(
         r"layer(\d)_(\d)_(downsample)_(\d)", r"layer\1.\2.\3.\4", text
     )
-    text = re.sub(r"layer(\d)_(\d)_", r"layer\1.\2.", text)
+    text = re.sub(r"layer(\d)_(\d)[_.]", r"layer\1.\2.", text)
     text = re.sub(r"(\w)_(relu|pad)\b", r"\1.\2", text)
     older = keras.Model.from_config(json.loads(text))
     older.set_weights(encoder.get_weights())

@@ -63,9 +63,8 @@ def test_without_a_dtype_values_decide():
     np.testing.assert_array_equal(guess(np.float32(images)), expected)
     np.testing.assert_array_equal(guess(expected), expected)
     # Fractions in [0, 255], as resizing leaves them.
-    np.testing.assert_allclose(
-        guess(0.5 + 0.9 * images), 0.9 * expected + 0.5 / 255, rtol=1e-5
-    )
+    fractions = np.float32(0.5 + 0.9 * images)
+    np.testing.assert_allclose(guess(fractions), fractions / 255, rtol=1e-6)
     images[1] = 1  # nearly black, beside others
     np.testing.assert_allclose(guess(images), images / 255, rtol=1e-6)
 
