@@ -30,13 +30,15 @@ def join(normalization, backbone, *, before=None):
     """What `build_encoder` returns, of layers that are there already.
 
     Args:
-        normalization: `keras.layers.Normalization`.
+        normalization: `keras.layers.Normalization`, which is copied.
         backbone: As for `build_encoder`.
         before: Function of the symbolic images that goes before both, or None.
 
     Returns:
-        `keras.Model`; the variables are shared.
+        `keras.Model`; the backbone is shared.
     """
+    # In two models it would have two outputs.
+    normalization = normalization.from_config(normalization.get_config())
     images = keras.Input((None, None, 3), name="images")
     prepared = images if before is None else before(images)
     features = backbone(normalization(prepared))
