@@ -105,10 +105,13 @@ def guess_unit_range(images):
             ops.logical_not(some_of_bytes),
         ),
     )
-    # The root of 0 or of -1, which is NaN.
-    refused = ops.sqrt(ops.subtract(ops.cast(inside, "float32"), 1.0))
+    # The root of 1 or of -1, which is NaN. Not a sum: Keras takes what it adds
+    # for a bias where there are as many images as channels.
+    one_or_nan = ops.sqrt(
+        ops.subtract(ops.multiply(ops.cast(inside, "float32"), 2.0), 1.0)
+    )
     scaled = ops.where(of_bytes, ops.divide(images, 255.0), images)
-    return ops.add(scaled, refused)
+    return ops.multiply(scaled, one_or_nan)
 
 
 def with_guess(encoder):

@@ -208,10 +208,10 @@ def test_a_failed_export_leaves_the_former_one(exported, tmp_path, monkeypatch):
     save(encoder, folder)
     before = (folder / "encoder.json").read_bytes()
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(encoder, "save", full)
+    monkeypatch.setattr(keras.Model, "save", full)
     with pytest.raises(OSError, match="No space"):
         save(encoder, folder)
     assert (folder / "encoder.json").read_bytes() == before
