@@ -18,7 +18,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import mec_tf.models  # noqa: F401  registers our batch norm
 from benchmarks.fine_tuning_loop import accuracies
 from mec_tf.data import pipeline, sources
 

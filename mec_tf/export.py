@@ -10,6 +10,7 @@ from mec_tf import command, config
 from mec_tf.files import replaced_folder
 from mec_tf.formats import (
     detectron2,
+    keras_file,
     onnx,
     origins,
     saved_model,
@@ -22,6 +23,7 @@ from mec_tf.formats.card import (
     write_card,
 )
 from mec_tf.formats.origins import RANDOM
+from mec_tf.formats.pixel_range import with_guess
 from mec_tf.models.encoder import backbone_of, with_more_outputs
 from mec_tf.monitors.history import last_scores
 
@@ -124,13 +126,14 @@ def extra_outputs(origin):
 
 def write_keras(partial, _, origin, extras):
     """Writes `encoder.keras`."""
-    model = model_with(origin, extras)
-    model.save(partial / saved_model.KERAS_FILE)
+    path = partial / keras_file.KERAS_FILE
+    keras_file.write(origin.encoder, path, **extras)
 
 
 def write_onnx(partial, _, origin, extras):
     """Writes `encoder.onnx`."""
-    onnx.write_onnx(model_with(origin, extras), partial / "encoder.onnx")
+    model = with_more_outputs(with_guess(origin.encoder), **extras)
+    onnx.write_onnx(model, partial / "encoder.onnx")
 
 
 def write_torchvision(partial, _, origin, extras):
@@ -151,13 +154,6 @@ def write_detectron2(partial, folder, origin, extras):
     )
     (partial / "detectron2.yaml").write_text(text)
     print(text, end="")
-
-
-def model_with(origin, extras):
-    """The encoder, or one that returns a dict where there are extras."""
-    if not any(extras.values()):
-        return origin.encoder
-    return with_more_outputs(origin.encoder, **extras)
 
 
 WRITERS = {

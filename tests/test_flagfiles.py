@@ -55,6 +55,13 @@ def test_all_parse(main, paths, place, run_lines):
         assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(("name", "squared"), [("012", 0.12), ("001", 0.01)])
+def test_figure_4_has_the_distortions_of_its_caption(name, squared):
+    text = (REPOSITORY / f"flags/cifar10_eps{name}.cfg").read_text()
+    (distortion,) = re.findall(r"^--distortion=(.*)$", text, re.M)
+    assert float(distortion) == squared
+
+
 @pytest.fixture(scope="module")
 def prepared(prepared_tfds):
     """Tiny sets under the real builders' names, in TFDS' own format."""

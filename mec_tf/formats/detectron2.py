@@ -36,7 +36,7 @@ def to_state_dict(backbone):
     return {
         _detectron2_name(name): array
         for name, array in torchvision.to_state_dict(backbone).items()
-        # Detectron2's frozen batch norm has no such buffer.
+        # PyTorch's counter, which no normalisation of Detectron2 reads.
         if not name.endswith("num_batches_tracked")
     }
 
@@ -94,6 +94,9 @@ def config_text(backbone, *, weights, mean, std):
     return f"""\
 MODEL:
   WEIGHTS: {json.dumps(str(weights), ensure_ascii=False)}
+  BACKBONE:
+    # The default, 2, freezes stem and res2, statistics of batch norm included.
+    FREEZE_AT: 0
   # Of RGB in [0, 255]; Detectron2's default is BGR.
   PIXEL_MEAN: {[round(255 * channel, 3) for channel in mean]}
   PIXEL_STD: {[round(255 * channel, 3) for channel in std]}
@@ -105,6 +108,10 @@ MODEL:
     STRIDE_IN_1X1: False
     # The weights were never tuned with frozen statistics.
     NORM: "SyncBN"
+# For C4 detectors also, so that they are scored by recomputed statistics:
+# TEST:
+#   PRECISE_BN:
+#     ENABLED: True
 INPUT:
   FORMAT: "RGB"
 """

@@ -9,9 +9,10 @@ from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
 from mec_tf.evaluations.features import pixels
 from mec_tf.files import unreplaced
-from mec_tf.formats import origins, saved_model
+from mec_tf.formats import keras_file, origins, saved_model
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.origins import RANDOM
+from mec_tf.formats.pixel_range import to_unit_range
 from mec_tf.workdir import FLAGS_FILE, pretraining_flags
 
 PIXELS = "pixels"
@@ -31,7 +32,8 @@ def open_encoder(name):
             global seed decides); or `pixels`, the image itself.
 
     Returns:
-        (encode, card): a function of float32 RGB `[n, h, w, 3]` in [0, 1] that
+        (encode, card): a function of RGB images `[n, h, w, 3]`, as
+        `pixel_range.to_unit_range` takes them (for `pixels` float32), that
         returns features `[n, d]`; and a dict with `checksum`, which changes
         when the encoder does, and what `encoder.json` says of an export.
 
@@ -52,11 +54,12 @@ def open_encoder(name):
     if opened := _whole(name, read):
         return opened
     encoder, card = open_model(name)
-    return tf.function(
+    encode = tf.function(
         lambda images: encoder(images, training=False),
         autograph=False,
         reduce_retracing=True,
-    ), card
+    )
+    return (lambda images: encode(to_unit_range(images))), card
 
 
 def open_model(name):
@@ -97,7 +100,7 @@ def _open_model(name):
         return _from_workdir(path)
     if path.is_dir():
         card = _card(path)
-        encoder = _from_keras_file(path / saved_model.KERAS_FILE)
+        encoder = _from_keras_file(path / keras_file.KERAS_FILE)
         return encoder, card | {"checksum": _of_files(path)}
     raise ValueError(_NOTHING.format(name=name))
 
@@ -148,10 +151,7 @@ def _from_keras_file(path):
         raise ValueError(
             f"{path} is missing; export the encoder anew, or name another one"
         )
-    encoder = keras.saving.load_model(path, compile=False)
-    if isinstance(encoder.output, dict):  # exported with more outputs
-        encoder = keras.Model(encoder.input, encoder.output["features"])
-    return encoder
+    return keras_file.as_encoder(keras.saving.load_model(path, compile=False))
 
 
 def _from_workdir(folder):
@@ -169,7 +169,7 @@ def _of_files(folder):
     files = [
         folder / saved_model.GRAPH_FILE,
         *sorted(folder.glob("variables/*")),
-        folder / saved_model.KERAS_FILE,
+        folder / keras_file.KERAS_FILE,
     ]
     return checksum(
         *((file.name, sha256(file)) for file in files if file.exists())

@@ -128,10 +128,10 @@ def _without_last_bias(tensors, linear):
 def _layout(part):
     """Where a network stands among theirs, and how its layers are named."""
     layouts = {
-        "backbone": ("module.encoder.", str),
+        "backbone": ("module.encoder.", torchvision.layer_name),
         "projector": ("module.encoder.fc.", _place_in_head),
         "predictor": ("module.predictor.", _place_in_head),
-        "target_backbone": ("module.teacher.", str),
+        "target_backbone": ("module.teacher.", torchvision.layer_name),
         "target_projector": ("module.teacher.fc.", _place_in_head),
     }
     if part not in layouts:

@@ -12,9 +12,9 @@ import keras
 from mec_tf import checkpoint, run_record, workdir
 from mec_tf.augment import policy
 from mec_tf.files import unreplaced
-from mec_tf.formats import mec_checkpoint, torchvision
+from mec_tf.formats import keras_file, mec_checkpoint, torchvision
 from mec_tf.formats.card import CARD, read_card
-from mec_tf.formats.saved_model import KERAS_FILE
+from mec_tf.formats.keras_file import KERAS_FILE
 from mec_tf.formats.torch_file import read_torch_file
 from mec_tf.models import build_backbone, ema, heads
 from mec_tf.models.encoder import build_encoder
@@ -124,7 +124,7 @@ def from_export(folder):
             f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
             " that it was made from"
         )
-    return Origin(encoder, None, about)
+    return Origin(keras_file.as_encoder(encoder), None, about)
 
 
 def from_torch(path, backbone, *, network="online"):

@@ -9,14 +9,18 @@ import tensorflow as tf
 from absl import logging
 
 from mec_tf.files import replaced_folder
+from mec_tf.formats import keras_file
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
+from mec_tf.formats.pixel_range import as_float32, to_unit_range
 from mec_tf.literal_paths import is_pattern, literal
 from mec_tf.models.encoder import with_more_outputs
 
 GRAPH_FILE = "saved_model.pb"
-KERAS_FILE = "encoder.keras"
-IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+IMAGES, BYTES, DOUBLES = (
+    tf.TensorSpec([None, None, None, 3], dtype, name="images")
+    for dtype in (tf.float32, tf.uint8, tf.float64)
+)
 FILES = tf.TensorSpec([None], tf.string, name="images")
 
 
@@ -31,32 +35,39 @@ def reusable(encoder):
         A trackable with `__call__(inputs, training)`, `variables`,
         `trainable_variables` and `regularization_losses`, and, for
         `keras.layers.TFSMLayer`, the endpoints `serve` (inference) and `train`
-        (batch norm by the batch, running statistics updated). All return
-        features `[n, d]`.
+        (batch norm by the batch, running statistics updated). They return
+        features `[n, d]` of images float32, in [0, 1], or uint8; `__call__` of
+        float64, too (`pixel_range.to_unit_range`).
     """
 
     @tf.function(autograph=False)
     def call(inputs, training=False):
-        return encoder(inputs, training=training)
+        if inputs.dtype == tf.float32:
+            return encoder(to_unit_range(inputs), training=training)
+        return call(as_float32(inputs), training)
 
-    # Tracing both modes puts both into the SavedModel.
-    for training in (False, True):
-        call.get_concrete_function(IMAGES, training)
+    @tf.function(autograph=False)
+    def serve(images):
+        return call(as_float32(images), False)
+
+    @tf.function(autograph=False)
+    def train(images):
+        return call(as_float32(images), True)
+
+    # What was traced is saved. Loading takes time for each, so that only the
+    # first two hold the network, and what nobody has is left out.
+    for images in (IMAGES, BYTES, DOUBLES):
+        for training in (False, True):
+            call.get_concrete_function(images, training)
+    for images in (IMAGES, BYTES):
+        serve.get_concrete_function(images)
+        train.get_concrete_function(images)
     root = tf.train.Checkpoint(
         variables=[v.value for v in encoder.variables],
         trainable_variables=[v.value for v in encoder.trainable_variables],
         regularization_losses=[],
     )
-    root.__call__ = call
-    for name, training in (("serve", False), ("train", True)):
-        endpoint = tf.function(
-            lambda images, training=training: encoder(
-                images, training=training
-            ),
-            input_signature=[IMAGES],
-            autograph=False,
-        )
-        setattr(root, name, endpoint)
+    root.__call__, root.serve, root.train = call, serve, train
     return root
 
 
@@ -72,9 +83,10 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
 
     Returns:
         A dict. "serving_default": float32 RGB `[n, h, w, 3]` in [0, 1] to
-        `features` `[n, d]`. "serve_bytes": string `[n]`, files of images, to
-        `features`. "embedding": images to `embedding` `[n, k]`, with a
-        projector. "intermediate": images to `res2` to `res5`.
+        `features` `[n, d]`. "serve_uint8": uint8 RGB to `features`.
+        "serve_bytes": string `[n]`, files of images, to `features`.
+        "embedding": images to `embedding` `[n, k]`, with a projector.
+        "intermediate": images to `res2` to `res5`.
     """
     model = with_more_outputs(
         encoder, projector=projector, intermediate=intermediate
@@ -83,11 +95,17 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
     def offer(*names):
         @tf.function(input_signature=[IMAGES], autograph=False)
         def serve(images):
-            outputs = model(_not_empty(images), training=False)
+            outputs = model(_not_empty(to_unit_range(images)), training=False)
             n = tf.shape(images)[0]
             return {name: outputs[name][:n] for name in names}
 
         return serve
+
+    serve = offer("features")
+
+    @tf.function(input_signature=[BYTES], autograph=False)
+    def serve_uint8(images):
+        return serve(as_float32(images))
 
     @tf.function(input_signature=[FILES], autograph=False)
     def serve_bytes(images):
@@ -95,7 +113,11 @@ def signatures(encoder, image_size, *, projector=None, intermediate=False):
         features = encoder(pixels, training=False)
         return {"features": features[: tf.size(images)]}
 
-    offered = {"serving_default": offer("features"), "serve_bytes": serve_bytes}
+    offered = {
+        "serving_default": serve,
+        "serve_uint8": serve_uint8,
+        "serve_bytes": serve_bytes,
+    }
     if projector is not None:
         offered["embedding"] = offer("embedding")
     if intermediate:
@@ -135,7 +157,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
     root.projector = projector
     with replaced_folder(folder) as partial:
         tf.saved_model.save(root, str(partial), offered)
-        encoder.save(partial / KERAS_FILE)
+        keras_file.write(encoder, partial / keras_file.KERAS_FILE)
         write_card(partial, encoder, **about)
     if is_pattern(folder):
         logging.warning(
@@ -172,8 +194,9 @@ def load(folder):
         folder: A folder that `save` wrote.
 
     Returns:
-        (encode, card): a function of float32 RGB `[n, h, w, 3]` in [0, 1] that
-        returns features `[n, d]`, and the dict of `encoder.json`.
+        (encode, card): a function of RGB images `[n, h, w, 3]`, as
+        `pixel_range.to_unit_range` takes them, that returns features `[n, d]`,
+        and the dict of `encoder.json`.
 
     Raises:
         ValueError: If the folder is not an export.
@@ -191,6 +214,6 @@ def load(folder):
         ) from error
 
     def encode(images, root=root):  # which owns the variables
-        return serve(images=images)["features"]
+        return serve(images=to_unit_range(images))["features"]
 
     return encode, card

@@ -1,9 +1,12 @@
 """Residual networks as torchvision's state dicts, there and back.
 
-Our layers bear torchvision's names, so that only the names of the tensors and
-the order of their axes change. A state dict is a plain dict of NumPy arrays:
-`torch` is not needed here, and `mec_tf.formats.torch_file` puts it on disk.
+Our layers bear torchvision's names but for the dots, so that only these, the
+names of the tensors and the order of their axes change. A state dict is a plain
+dict of NumPy arrays: `torch` is not needed here, and
+`mec_tf.formats.torch_file` puts it on disk.
 """
+
+import re
 
 import keras
 import numpy as np
@@ -12,12 +15,25 @@ from mec_tf.models.batch_norm import BatchNormalization
 
 # Keras keeps [h, w, in, out] and [in, out]; PyTorch [out, in, h, w], [out, in].
 _TO_PYTORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+# "layer1_0_conv1", "layer2_0_downsample_1"
+_IN_BLOCK = re.compile(r"(layer\d)_(\d+)_([a-z]+\d*)(?:_(\d))?")
 _COUNTER = ".num_batches_tracked"
 # Complaints that an error lists: one line is read, a hundred are not.
 _SHOWN = 4
 
 
-def to_state_dict(backbone, *, rename=str):
+def layer_name(name):
+    """PyTorch's name of a layer of `mec_tf.models.resnet`.
+
+    Example:
+        >>> layer_name("layer2_0_downsample_1")
+        'layer2.0.downsample.1'
+    """
+    parts = _IN_BLOCK.fullmatch(name)
+    return ".".join(filter(None, parts.groups())) if parts else name
+
+
+def to_state_dict(backbone, *, rename=layer_name):
     """The weights under torchvision's names and in PyTorch's layout.
 
     Args:
@@ -45,7 +61,7 @@ def to_state_dict(backbone, *, rename=str):
     return state_dict
 
 
-def load_state_dict(backbone, state_dict, *, rename=str):
+def load_state_dict(backbone, state_dict, *, rename=layer_name):
     """Sets the weights to those of torchvision's state dict.
 
     Args:

@@ -18,13 +18,31 @@ def build_encoder(backbone, *, mean, std):
         `keras.Model`: float32 RGB images `[n, h, w, 3]` in [0, 1], any n, h and
         w, to features `[n, d]`.
     """
-    images = keras.Input((None, None, 3), name="images")
-    normalised = keras.layers.Normalization(
+    normalization = keras.layers.Normalization(
         mean=list(mean),
         variance=[deviation**2 for deviation in std],
         name="normalization",
-    )(images)
-    return keras.Model(images, backbone(normalised), name="encoder")
+    )
+    return join(normalization, backbone)
+
+
+def join(normalization, backbone, *, before=None):
+    """What `build_encoder` returns, of layers that are there already.
+
+    Args:
+        normalization: `keras.layers.Normalization`, which is copied.
+        backbone: As for `build_encoder`.
+        before: Function of the symbolic images that goes before both, or None.
+
+    Returns:
+        `keras.Model`; the backbone is shared.
+    """
+    # In two models it would have two outputs.
+    normalization = normalization.from_config(normalization.get_config())
+    images = keras.Input((None, None, 3), name="images")
+    prepared = images if before is None else before(images)
+    features = backbone(normalization(prepared))
+    return keras.Model(images, features, name="encoder")
 
 
 def in_float32(encoder):
@@ -60,6 +78,11 @@ def backbone_of(encoder):
     return encoder.layers[-1]
 
 
+def normalization_of(encoder):
+    """Its `keras.layers.Normalization`."""
+    return encoder.get_layer("normalization")
+
+
 def with_more_outputs(encoder, *, projector=None, intermediate=False):
     """Lets an encoder return more than its features.
 
@@ -78,7 +101,7 @@ def with_more_outputs(encoder, *, projector=None, intermediate=False):
     Raises:
         ValueError: If the backbone has no such stages.
     """
-    _, normalization, backbone = encoder.layers
+    normalization, backbone = normalization_of(encoder), backbone_of(encoder)
     outputs = {"features": backbone.output}
     if intermediate:
         outputs |= _stages(backbone)
@@ -93,7 +116,7 @@ def _stages(backbone):
     """The last map of each stage; a later block replaces an earlier one."""
     maps = {}
     for layer in backbone.layers:
-        block_end = re.fullmatch(r"layer(\d)\.\d+\.relu", layer.name)
+        block_end = re.fullmatch(r"layer(\d)_\d+_relu", layer.name)
         if block_end:
             maps[f"res{int(block_end[1]) + 1}"] = layer.output
     if list(maps) != ["res2", "res3", "res4", "res5"]:

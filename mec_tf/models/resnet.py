@@ -1,8 +1,9 @@
 """Residual networks with torchvision's geometry, names and initialisation.
 
-Layers bear torchvision's names ("layer1.0.conv1"), so that weights map one to
-one. Strided convolutions pad explicitly and alike on all sides, as PyTorch
-does; TensorFlow's "same" pads more at the end.
+Layers bear torchvision's names, so that weights map one to one, with "_" for
+its "." ("layer1_0_conv1"): Keras' PyTorch backend takes no dots in names.
+Strided convolutions pad explicitly and alike on all sides, as PyTorch does;
+TensorFlow's "same" pads more at the end.
 """
 
 import dataclasses
@@ -79,7 +80,7 @@ def resnet(name):
         x = _convolution(images, architecture.width, 7, strides=2, name="conv1")
         x = _batch_norm_relu(x, "bn1")
         # Zeros pad as well as -inf, since nothing is negative after the ReLU.
-        x = keras.layers.ZeroPadding2D(1, name="maxpool.pad")(x)
+        x = keras.layers.ZeroPadding2D(1, name="maxpool_pad")(x)
         x = keras.layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
     block = _bottleneck if architecture.bottleneck else _basic_block
     for stage, depth in enumerate(architecture.depths):
@@ -88,43 +89,43 @@ def resnet(name):
                 x,
                 architecture.width * 2**stage,
                 strides=2 if stage > 0 and index == 0 else 1,
-                name=f"layer{stage + 1}.{index}",
+                name=f"layer{stage + 1}_{index}",
             )
     features = keras.layers.GlobalAveragePooling2D(name="avgpool")(x)
     return keras.Model(images, features, name=name)
 
 
 def _basic_block(x, width, *, strides, name):
-    y = _convolution(x, width, 3, strides=strides, name=f"{name}.conv1")
-    y = _batch_norm_relu(y, f"{name}.bn1")
-    y = _convolution(y, width, 3, name=f"{name}.conv2")
-    y = _zero_batch_norm(y, f"{name}.bn2")
+    y = _convolution(x, width, 3, strides=strides, name=f"{name}_conv1")
+    y = _batch_norm_relu(y, f"{name}_bn1")
+    y = _convolution(y, width, 3, name=f"{name}_conv2")
+    y = _zero_batch_norm(y, f"{name}_bn2")
     return _add_shortcut(x, y, strides=strides, name=name)
 
 
 def _bottleneck(x, width, *, strides, name):
-    y = _convolution(x, width, 1, name=f"{name}.conv1")
-    y = _batch_norm_relu(y, f"{name}.bn1")
-    y = _convolution(y, width, 3, strides=strides, name=f"{name}.conv2")
-    y = _batch_norm_relu(y, f"{name}.bn2")
-    y = _convolution(y, 4 * width, 1, name=f"{name}.conv3")
-    y = _zero_batch_norm(y, f"{name}.bn3")
+    y = _convolution(x, width, 1, name=f"{name}_conv1")
+    y = _batch_norm_relu(y, f"{name}_bn1")
+    y = _convolution(y, width, 3, strides=strides, name=f"{name}_conv2")
+    y = _batch_norm_relu(y, f"{name}_bn2")
+    y = _convolution(y, 4 * width, 1, name=f"{name}_conv3")
+    y = _zero_batch_norm(y, f"{name}_bn3")
     return _add_shortcut(x, y, strides=strides, name=name)
 
 
 def _add_shortcut(x, y, *, strides, name):
     if x.shape[-1] != y.shape[-1] or strides != 1:
         x = _convolution(
-            x, y.shape[-1], 1, strides=strides, name=f"{name}.downsample.0"
+            x, y.shape[-1], 1, strides=strides, name=f"{name}_downsample_0"
         )
-        x = BatchNormalization(name=f"{name}.downsample.1")(x)
-    y = keras.layers.Add(name=f"{name}.add")([y, x])
-    return keras.layers.ReLU(name=f"{name}.relu")(y)
+        x = BatchNormalization(name=f"{name}_downsample_1")(x)
+    y = keras.layers.Add(name=f"{name}_add")([y, x])
+    return keras.layers.ReLU(name=f"{name}_relu")(y)
 
 
 def _convolution(x, filters, size, *, strides=1, name):
     if strides > 1 and size > 1:
-        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}.pad")(x)
+        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(
         filters,
         size,
@@ -141,7 +142,7 @@ def _convolution(x, filters, size, *, strides=1, name):
 
 def _batch_norm_relu(x, name):
     x = BatchNormalization(name=name)(x)
-    return keras.layers.ReLU(name=f"{name}.relu")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _zero_batch_norm(x, name):

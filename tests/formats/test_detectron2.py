@@ -116,9 +116,15 @@ def test_config_describes_the_network(name, depth, res2, width):
         f"    STEM_OUT_CHANNELS: {width}",
         f"    RES2_OUT_CHANNELS: {res2}",
         "    STRIDE_IN_1X1: False",
+        '    NORM: "SyncBN"',
+        # Else stem and res2 are frozen, their statistics, too.
+        "    FREEZE_AT: 0",
         '  FORMAT: "RGB"',
     ):
         assert line in text.splitlines()
+    # Of MODEL, and read before anything else is nested.
+    assert "  BACKBONE:\n" in text.partition("  RESNETS:")[0]
+    assert "PRECISE_BN" in text
 
 
 def test_networks_that_detectron2_lacks_are_an_error(tmp_path):

@@ -9,8 +9,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mec_tf.data import pipeline, sources
+from mec_tf.errors import UserError
 from mec_tf.evaluations import features
-from mec_tf.formats import saved_model
+from mec_tf.formats import encoders, saved_model
 from mec_tf.models import build_backbone
 from mec_tf.models.encoder import build_encoder
 
@@ -94,6 +95,74 @@ def test_a_batch_of_none_has_no_features(exported):
         assert features.shape == (0, 128), name
 
 
+def as_bytes(n=3):
+    return np.random.default_rng(n).integers(0, 256, (n, 16, 16, 3), np.uint8)
+
+
+def test_every_route_scales_bytes_and_casts_doubles(exported):
+    encoder, folder = exported
+    expected = encoder(as_bytes() / np.float32(255))
+    reused = tf.saved_model.load(str(folder))
+    encode, _ = saved_model.load(folder)
+    open_encode, _ = encoders.open_encoder(str(folder))
+    keras_encode, _ = encoders.open_encoder(str(folder / "encoder.keras"))
+    layer = keras.layers.TFSMLayer(folder, call_endpoint="serve")
+    routes = [reused, encode, open_encode, keras_encode, layer]
+    for route in routes:
+        for given in (as_bytes(), tf.constant(as_bytes()), as_bytes() / 255):
+            np.testing.assert_allclose(
+                route(given), expected, rtol=1e-4, atol=1e-5
+            )
+    served = reused.signatures["serve_uint8"](images=tf.constant(as_bytes()))
+    assert served.keys() == {"features"}
+    np.testing.assert_allclose(
+        served["features"], expected, rtol=1e-4, atol=1e-5
+    )
+    none = tf.zeros([0, 16, 16, 3], tf.uint8)
+    none = reused.signatures["serve_uint8"](images=none)["features"]
+    assert none.shape == (0, 128)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_training_takes_them_too(exported, training):
+    encoder, folder = exported
+    found = [
+        tf.saved_model.load(str(folder))(given, training=training)
+        for given in (as_bytes(), as_bytes() / 255, images())
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(found[0], found[2])
+
+
+@pytest.mark.parametrize("scale", [255, -1, 2.1])
+def test_every_route_refuses_other_ranges(exported, scale):
+    _, folder = exported
+    wrong = scale * images()
+    reused = tf.saved_model.load(str(folder))
+    serve = reused.signatures["serving_default"]
+    routes = [
+        reused,
+        lambda x: reused(x, training=True),
+        lambda x: serve(images=tf.constant(x)),
+        keras.layers.TFSMLayer(
+            folder, call_endpoint="serve", call_training_endpoint="train"
+        ),
+    ]
+    before = [variable.numpy() for variable in reused.variables]
+    for route in routes:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="values from"):
+            route(wrong)
+    for value, variable in zip(before, reused.variables, strict=True):
+        np.testing.assert_array_equal(value, variable.numpy())
+    encode, _ = saved_model.load(folder)
+    for route in (encode, encoders.open_encoder(str(folder))[0]):
+        with pytest.raises(UserError):
+            route(wrong)
+    # A service that casts what it is sent.
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        serve(images=as_bytes())
+
+
 def test_normalisation_is_inside(exported):
     encoder, folder = exported
     backbone = encoder.layers[-1]
@@ -140,10 +209,10 @@ def test_a_failed_export_leaves_the_former_one(exported, tmp_path, monkeypatch):
     save(encoder, folder)
     before = (folder / "encoder.json").read_bytes()
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(encoder, "save", full)
+    monkeypatch.setattr(keras.Model, "save", full)
     with pytest.raises(OSError, match="No space"):
         save(encoder, folder)
     assert (folder / "encoder.json").read_bytes() == before

@@ -37,7 +37,7 @@ def test_cifar_stem_keeps_the_resolution_and_the_other_quarters_it():
     images = np.zeros((1, 32, 32, 3), np.float32)
     for name, resolution in [("resnet18_cifar", 32), ("resnet18", 8)]:
         model = resnet(name)
-        stem = keras.Model(model.input, model.get_layer("layer1.0.conv1").input)
+        stem = keras.Model(model.input, model.get_layer("layer1_0_conv1").input)
         assert stem(images).shape == (1, resolution, resolution, 64)
 
 
@@ -45,17 +45,17 @@ def test_residual_branches_start_at_zero():
     model = resnet("resnet_tiny")
     images = np.random.default_rng(0).normal(size=(4, 16, 16, 3))
     block = keras.Model(
-        model.get_layer("layer1.0.conv1").input,
-        model.get_layer("layer1.0.relu").output,
+        model.get_layer("layer1_0_conv1").input,
+        model.get_layer("layer1_0_relu").output,
     )
-    before = keras.Model(model.input, model.get_layer("bn1.relu").output)(
+    before = keras.Model(model.input, model.get_layer("bn1_relu").output)(
         images
     )
     np.testing.assert_array_equal(block(before, training=True), before)
 
 
 def test_convolutions_start_as_in_pytorch():
-    kernel = resnet("resnet18").get_layer("layer3.0.conv1").kernel.numpy()
+    kernel = resnet("resnet18").get_layer("layer3_0_conv1").kernel.numpy()
     # kaiming_normal_, fan_out, ReLU: variance 2 / (3 * 3 * 256), not truncated.
     deviation = np.sqrt(2 / (9 * 256))
     assert kernel.std() == pytest.approx(deviation, rel=0.01)
