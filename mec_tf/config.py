@@ -9,6 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
+from mec_tf.paths import PathParser
+
 FLAGS = flags.FLAGS
 
 # What may differ when a run is taken up again: where it computes and finds its
@@ -28,6 +30,23 @@ WHERE_AND_HOW = (
 )
 
 
+def define_path(name, default, text):
+    """Declares a flag of a path, in which `~` is the user's home."""
+    flags.DEFINE(PathParser(), name, default, text)
+
+
+def define_paths(name, default, text, **options):
+    """Declares a flag of paths that may be given several times."""
+    flags.DEFINE_multi(
+        PathParser(),
+        flags.ArgumentSerializer(),
+        name,
+        default,
+        text,
+        **options,
+    )
+
+
 def _positive(name):
     flags.register_validator(
         name, lambda value: value > 0, message=f"--{name} must be above 0"
@@ -43,7 +62,7 @@ def data(image_size):
         " --data_dir) or tfds:NAME[/CONFIG] (TensorFlow Datasets, prepared"
         " under --data_dir or in its default place).",
     )
-    flags.DEFINE_string("data_dir", None, "Folder that holds the data.")
+    define_path("data_dir", None, "Folder that holds the data.")
     flags.DEFINE_string(
         "train_split", "train", "Subfolder or TFDS split to pretrain on."
     )
@@ -345,7 +364,7 @@ def device(strategies, what=""):
 
 def keeping():
     """Flags that say where a run is kept so that it can be interrupted."""
-    flags.DEFINE_string(
+    define_path(
         "workdir",
         None,
         "Folder of the run. Default: runs/<flagfile's name>. Reports take"
@@ -376,7 +395,7 @@ def running():
         " untried on GPUs), not with --deterministic.",
     )
     keeping()
-    flags.DEFINE_string(
+    define_path(
         "export_dir",
         None,
         "Folder of the exported encoder. Default: exports/<flagfile's name>.",
@@ -404,7 +423,7 @@ def running():
 
 def evaluation(protocols, suites):
     """Flags that say what is scored, and by which protocol."""
-    flags.DEFINE_multi_string(
+    define_paths(
         "encoder",
         None,
         "What to score; repeated, or several comma-separated: folders of"
@@ -431,7 +450,7 @@ def evaluation(protocols, suites):
         ["linear", "logistic", "finetune"],
         "Protocol that --protocol=transfer applies to each set.",
     )
-    flags.DEFINE_string(
+    define_path(
         "output",
         None,
         "JSON file for the scores. Default: scores.json in the workdir, where"
@@ -439,7 +458,7 @@ def evaluation(protocols, suites):
         " protocol; the former one is replaced. features: the .npy, .npz or"
         " .parquet file, with a JSON beside it.",
     )
-    flags.DEFINE_string(
+    define_path(
         "feature_cache",
         None,
         "Folder that keeps features for the next time, under a checksum of"
@@ -466,7 +485,7 @@ def labelled_part():
         upper_bound=1,
     )
     _positive("label_fraction")
-    flags.DEFINE_string(
+    define_path(
         "split_file",
         None,
         "File that lists the labelled training images by name, one per line,"
@@ -615,7 +634,7 @@ def _all_positive(texts):
 
 def export(formats, networks):
     """Flags that say what is handed on, and in which format."""
-    flags.DEFINE_string("workdir", None, "Folder of the run to export from.")
+    define_path("workdir", None, "Folder of the run to export from.")
     flags.DEFINE_integer(
         "step",
         None,
@@ -629,12 +648,12 @@ def export(formats, networks):
         "online: the network that learns by gradient. target: its moving"
         " average.",
     )
-    flags.DEFINE_string(
+    define_path(
         "encoder",
         None,
         "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
     )
-    flags.DEFINE_string(
+    define_path(
         "from_torch",
         None,
         "Instead of a run: file of torchvision's weights or of the MEC authors'"
@@ -650,7 +669,7 @@ def export(formats, networks):
         "saved_model: TensorFlow, serving. keras: encoder.keras. onnx: other"
         " runtimes. torchvision: PyTorch, UniTrack. detectron2: detectors.",
     )
-    flags.DEFINE_string(
+    define_path(
         "export_dir",
         None,
         "Folder to write. Default: exports/NAME, after the run, export,"

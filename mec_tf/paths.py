@@ -1,0 +1,46 @@
+"""Paths as people write them: `~` and `~user` are homes."""
+
+import os
+
+from absl import flags
+
+
+def expanded(text):
+    """One path, or several with commas between, with homes written out.
+
+    What begins with no tilde, such as `random:resnet50`, stays as it is.
+
+    Args:
+        text: As the user wrote it.
+
+    Raises:
+        ValueError: If a user has no home here; `./~name` is a folder of that
+            name.
+    """
+    return ",".join(map(_expanded, text.split(",")))
+
+
+def _expanded(path):
+    if not path.startswith("~"):
+        return path
+    written_out = os.path.expanduser(path)
+    if written_out == path:
+        user = path.split("/")[0]
+        raise ValueError(
+            f"{user} is no user's home; ./{user} is a folder of that name"
+        )
+    return written_out
+
+
+class PathParser(flags.ArgumentParser):
+    """absl's parser of a flag that holds paths."""
+
+    syntactic_help = "a path, or several with commas between"
+
+    def parse(self, argument):
+        """The value with homes written out."""
+        return expanded(argument)
+
+    def flag_type(self):
+        """What the help calls it."""
+        return "path"
