@@ -9,6 +9,7 @@ import tensorflow as tf
 from mec_tf.augment import policy
 from mec_tf.data import bad_images, pipeline, sources
 from mec_tf.errors import UserError
+from mec_tf.evaluations import features
 
 SECONDS = 60
 
@@ -73,12 +74,14 @@ def test_a_folder_that_goes_ends_it_by_name(images, caplog, make, vanish):
     assert isinstance(part, UserError)
 
 
-@pytest.mark.parametrize("make", [training, scoring])
-def test_every_file_gone_but_not_the_folder(images, make):
+def test_every_file_gone_but_not_the_folder(images):
     source = sources.load("folder", data_dir=images).pretrain
     for name in source.file_names:
         shutil.move(name, f"{name}.moved")
-    assert isinstance(exhausts(make(source), source), UserError)
+    assert isinstance(exhausts(training(source), source), UserError)
+    # Scoring says so, too, once it has come to the end.
+    with pytest.raises(ValueError, match="no image of"):
+        features.extract(lambda images: images, scoring(source))
 
 
 @pytest.mark.parametrize("make", [training, scoring])
