@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mec_tf.paths import PathParser
+from mec_tf.paths import expanded
 
 FLAGS = flags.FLAGS
 
@@ -30,15 +30,29 @@ WHERE_AND_HOW = (
 )
 
 
+class _PathParser(flags.ArgumentParser):
+    """Of a flag that holds a path, or several."""
+
+    syntactic_help = "a path, or several with commas between"
+
+    def parse(self, argument):
+        """The value with homes written out."""
+        return expanded(argument)
+
+    def flag_type(self):
+        """What the help calls it."""
+        return "path"
+
+
 def define_path(name, default, text):
     """Declares a flag of a path, in which `~` is the user's home."""
-    flags.DEFINE(PathParser(), name, default, text)
+    flags.DEFINE(_PathParser(), name, default, text)
 
 
 def define_paths(name, default, text, **options):
     """Declares a flag of paths that may be given several times."""
     flags.DEFINE_multi(
-        PathParser(),
+        _PathParser(),
         flags.ArgumentSerializer(),
         name,
         default,

@@ -2,7 +2,7 @@
 
 import os
 
-from absl import flags
+from mec_tf.errors import UserError
 
 
 def expanded(text):
@@ -14,7 +14,7 @@ def expanded(text):
         text: As the user wrote it.
 
     Raises:
-        ValueError: If a user has no home here; `./~name` is a folder of that
+        UserError: If a user has no home here; `./~name` is a folder of that
             name.
     """
     return ",".join(map(_expanded, text.split(",")))
@@ -26,21 +26,7 @@ def _expanded(path):
     written_out = os.path.expanduser(path)
     if written_out == path:
         user = path.split("/")[0]
-        raise ValueError(
+        raise UserError(
             f"{user} is no user's home; ./{user} is a folder of that name"
         )
     return written_out
-
-
-class PathParser(flags.ArgumentParser):
-    """absl's parser of a flag that holds paths."""
-
-    syntactic_help = "a path, or several with commas between"
-
-    def parse(self, argument):
-        """The value with homes written out."""
-        return expanded(argument)
-
-    def flag_type(self):
-        """What the help calls it."""
-        return "path"

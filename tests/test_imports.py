@@ -11,7 +11,7 @@ MAINS = {"train", "evaluate", "report", "export", "compare"}
 # Each room may import those below it, and itself.
 FLOORS = [
     {"version", "errors"},
-    {"files", "cluster"},
+    {"files", "cluster", "paths", "output"},
     {"objectives", "optimizers", "augment"},
     {"data", "distribute", "checkpoint", "plan", "workdir"},
     {"models"},
