@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from absl import app, logging
 
-from mec_tf import config, distribute
+from mec_tf import config, distribute, output
 
 FLAGS = config.FLAGS
 _USERS_MATTER = (ValueError, FloatingPointError, ImportError, OSError)
@@ -45,7 +45,8 @@ def run(main):
             say("Ctrl-C: stopped at once; only what was saved before is kept")
             sys.exit(128 + signal.SIGINT)
 
-    app.run(guarded, flags_parser=config.parse)
+    with output.lenient():
+        app.run(guarded, flags_parser=config.parse)
 
 
 def as_flags(message):

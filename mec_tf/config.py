@@ -9,6 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
+from mec_tf.paths import expanded
+
 FLAGS = flags.FLAGS
 
 # What may differ when a run is taken up again: where it computes and finds its
@@ -30,6 +32,37 @@ WHERE_AND_HOW = (
 )
 
 
+class _PathParser(flags.ArgumentParser):
+    """Of a flag that holds a path, or several."""
+
+    syntactic_help = "a path, or several with commas between"
+
+    def parse(self, argument):
+        """The value with homes written out."""
+        return expanded(argument)
+
+    def flag_type(self):
+        """What the help calls it."""
+        return "path"
+
+
+def define_path(name, default, text):
+    """Declares a flag of a path, in which `~` is the user's home."""
+    flags.DEFINE(_PathParser(), name, default, text)
+
+
+def define_paths(name, default, text, **options):
+    """Declares a flag of paths that may be given several times."""
+    flags.DEFINE_multi(
+        _PathParser(),
+        flags.ArgumentSerializer(),
+        name,
+        default,
+        text,
+        **options,
+    )
+
+
 def _positive(name):
     flags.register_validator(
         name, lambda value: value > 0, message=f"--{name} must be above 0"
@@ -45,7 +78,7 @@ def data(image_size):
         " --data_dir) or tfds:NAME[/CONFIG] (TensorFlow Datasets, prepared"
         " under --data_dir or in its default place).",
     )
-    flags.DEFINE_string("data_dir", None, "Folder that holds the data.")
+    define_path("data_dir", None, "Folder that holds the data.")
     flags.DEFINE_string(
         "train_split", "train", "Subfolder or TFDS split to pretrain on."
     )
@@ -347,7 +380,7 @@ def device(strategies, what=""):
 
 def keeping():
     """Flags that say where a run is kept so that it can be interrupted."""
-    flags.DEFINE_string(
+    define_path(
         "workdir",
         None,
         "Folder of the run. Default: runs/<flagfile's name>. Reports take"
@@ -378,7 +411,7 @@ def running():
         " untried on GPUs), not with --deterministic.",
     )
     keeping()
-    flags.DEFINE_string(
+    define_path(
         "export_dir",
         None,
         "Folder of the exported encoder. Default: exports/<flagfile's name>.",
@@ -406,7 +439,7 @@ def running():
 
 def evaluation(protocols, suites):
     """Flags that say what is scored, and by which protocol."""
-    flags.DEFINE_multi_string(
+    define_paths(
         "encoder",
         None,
         "What to score; repeated, or several comma-separated: folders of"
@@ -433,7 +466,7 @@ def evaluation(protocols, suites):
         ["linear", "logistic", "finetune"],
         "Protocol that --protocol=transfer applies to each set.",
     )
-    flags.DEFINE_string(
+    define_path(
         "output",
         None,
         "JSON file for the scores. Default: scores.json in the workdir, where"
@@ -441,7 +474,7 @@ def evaluation(protocols, suites):
         " protocol; the former one is replaced. features: the .npy, .npz or"
         " .parquet file, with a JSON beside it.",
     )
-    flags.DEFINE_string(
+    define_path(
         "feature_cache",
         None,
         "Folder that keeps features for the next time, under a checksum of"
@@ -468,7 +501,7 @@ def labelled_part():
         upper_bound=1,
     )
     _positive("label_fraction")
-    flags.DEFINE_string(
+    define_path(
         "split_file",
         None,
         "File that lists the labelled training images by name, one per line,"
@@ -617,7 +650,7 @@ def _all_positive(texts):
 
 def export(formats, networks):
     """Flags that say what is handed on, and in which format."""
-    flags.DEFINE_string("workdir", None, "Folder of the run to export from.")
+    define_path("workdir", None, "Folder of the run to export from.")
     flags.DEFINE_integer(
         "step",
         None,
@@ -631,12 +664,12 @@ def export(formats, networks):
         "online: the network that learns by gradient. target: its moving"
         " average.",
     )
-    flags.DEFINE_string(
+    define_path(
         "encoder",
         None,
         "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
     )
-    flags.DEFINE_string(
+    define_path(
         "from_torch",
         None,
         "Instead of a run: file of torchvision's weights or of the MEC authors'"
@@ -652,7 +685,7 @@ def export(formats, networks):
         "saved_model: TensorFlow, serving. keras: encoder.keras. onnx: other"
         " runtimes. torchvision: PyTorch, UniTrack. detectron2: detectors.",
     )
-    flags.DEFINE_string(
+    define_path(
         "export_dir",
         None,
         "Folder to write. Default: exports/NAME, after the run, export,"

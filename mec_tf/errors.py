@@ -9,3 +9,7 @@ class UserError(ValueError):
     values where that helps: "`batch_size`=96 cannot be shared evenly by 5
     replicas; give a multiple of 5". A main shows them as its flags.
     """
+
+
+class Unwritten(UserError, OSError):
+    """What a run keeps could not be written; what it kept before is intact."""

@@ -150,7 +150,8 @@ def pretrain(run, export, strategy, workers, held):
     callbacks = build_callbacks(
         model, rates, splits, plan, checkpoints, run, first_step, workers
     )
-    with bad_images.named(splits):
+    saver = callbacks[-1]
+    with saver.kept_without_images(), bad_images.named(splits):
         for segment in segments(plan, first_step):
             model.fit(
                 distribute.spread(
@@ -162,6 +163,7 @@ def pretrain(run, export, strategy, workers, held):
                         batch_size=plan.m,
                         seed=FLAGS.seed,
                         first_step=segment.first_step,
+                        gate=saver.gate,
                     ),
                     batch_size=plan.m,
                 ),
@@ -331,12 +333,21 @@ def build_callbacks(
 
     While the chief looks at the run, the others wait for it in their savers.
     """
+    history = None
+    if workers.is_chief:
+        history = History(
+            run,
+            first_step=first_step,
+            at_step={**model.objective.schedules, **rates},
+            logged=model.objective.logged,
+        )
     saver = Saver(
         checkpoints,
         plan,
         minutes=FLAGS.checkpoint_minutes,
         each_epoch=FLAGS.checkpoint_each_epoch,
         workers=workers,
+        close_epoch=history and history.close_epoch,
     )
     saver.keep_means(model)
     saver.catch_signals()
@@ -370,12 +381,7 @@ def build_callbacks(
         divergence,
         *looks,
         Progress(plan, plotted=objective.plotted),
-        History(
-            run,
-            first_step=first_step,
-            at_step={**objective.schedules, **rates},
-            logged=objective.logged,
-        ),
+        history,
         saver,
     ]
 

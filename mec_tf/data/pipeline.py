@@ -5,12 +5,13 @@ generators, so neither batching nor workers nor resuming changes a view.
 """
 
 import os
+import threading
 
 import numpy as np
 import tensorflow as tf
 
 from mec_tf.augment import photometric
-from mec_tf.data import crops, decode
+from mec_tf.data import bad_images, crops, decode
 
 _FOREVER = np.iinfo(np.int64).max
 # A sample's seed: the epoch in the upper bits, its index in the lower ones.
@@ -18,6 +19,28 @@ _EPOCH = 2**40
 # Samples of one batch that are made at the same time. AUTOTUNE would have to
 # learn it anew for every batch.
 _PARALLEL_SAMPLES = 2 * os.cpu_count()
+
+
+class Gate:
+    """Counts the batches that training gets, and can hold the next one back.
+
+    While a step waits for a batch that was not made, nothing that it learns
+    moves: whoever holds `lock` and sees that may read it.
+
+    Attributes:
+      lock: held, it keeps every further batch from coming.
+      step: steps whose batches were made, at most.
+    """
+
+    def __init__(self):
+        """Starts with no batch made."""
+        self.lock = threading.Lock()
+        self.step = 0
+
+    def through(self, step):
+        """Lets the batch of a step pass, counted from 0."""
+        with self.lock:
+            self.step = max(self.step, int(step) + 1)
 
 
 def training_batches(
@@ -30,6 +53,7 @@ def training_batches(
     worker=0,
     workers=1,
     labelled=False,
+    gate=None,
 ):
     """Returns endless batches of views, in a fresh order each epoch.
 
@@ -46,6 +70,7 @@ def training_batches(
       workers: how many share each step's batch; divides `batch_size`.
       labelled: whether batches also carry "label", int64 `[n]` or
         `[n, classes]`: those of the images that were really read.
+      gate: a `Gate` for the batches to pass, or None.
 
     Returns:
       A `tf.data.Dataset` of dicts, with n = batch_size / workers: "views", a
@@ -54,7 +79,10 @@ def training_batches(
       `[n]`.
 
     Raises:
-      ValueError: if the batch is larger than the source, or does not divide.
+      UserError: if the batch is larger than the source, or does not divide.
+      TooManyBadImages: while it is read, as one of TensorFlow's errors (see
+        `bad_images.named`), when there are no images any more to take in place
+        of those that cannot be read.
     """
     if not 1 <= batch_size <= source.size:
         raise ValueError(
@@ -90,12 +118,21 @@ def training_batches(
             batch["label"] = tf.gather(labels, used)
         return batch, used
 
+    reach = min(source.size, bad_images.REACH)
+
     def next_readable(used, index, epoch):
-        return (
-            tf.data.Dataset.range(used, used + source.size)
+        found = (
+            tf.data.Dataset.range(used, used + reach)
             .map(lambda ahead: sample(ahead % source.size, index, epoch))
             .ignore_errors()
         )
+        # Or a vanished folder would be searched without end, step after step.
+        blank, _ = tf.nest.map_structure(
+            lambda spec: tf.zeros(spec.shape, spec.dtype), found.element_spec
+        )
+        blank["index"] = index
+        none = tf.constant(-1, tf.int64)
+        return found.concatenate(tf.data.Dataset.from_tensors((blank, none)))
 
     def usable(indices, epoch):
         used = indices
@@ -109,7 +146,18 @@ def training_batches(
     steps = _order(
         source.size, batch_size, seed, first_step, worker, workers
     ).map(usable)
-    return _batches(source, steps, sample, next_readable)
+    batches = _batches(source, steps, sample, next_readable, reach)
+    if gate is not None:
+        batches = batches.enumerate(first_step).map(
+            lambda step, batch: _passed(gate, step, batch)
+        )
+    return batches.with_options(_options()).prefetch(2)
+
+
+def _passed(gate, step, batch):
+    passed = tf.numpy_function(gate.through, [step], [], stateful=True)
+    with tf.control_dependencies([passed]):
+        return tf.nest.map_structure(tf.identity, batch)
 
 
 def _pixels_and_boxes(source, index, geometry, views):
@@ -156,7 +204,7 @@ def _upright_image(source, index, encoded):
     return decode.upright(image, _orientation(source, index))
 
 
-def _batches(source, steps, sample, candidates):
+def _batches(source, steps, sample, candidates, reach=0):
     """Turns steps, structures of `[n, ...]`, into batches of their n samples.
 
     Decoding fails inside TensorFlow, where only a dataset can pass over an
@@ -169,6 +217,7 @@ def _batches(source, steps, sample, candidates):
       sample: function of one row of a step -> (sample, index that was used).
       candidates: function of one row -> a dataset whose first element is what
         to take in place of a sample that may fail.
+      reach: how many images those candidates try, see `BadImages.note`.
     """
 
     # Nothing here needs AutoGraph, which would take a second to see that.
@@ -191,10 +240,9 @@ def _batches(source, steps, sample, candidates):
         )
         return quick.concatenate(careful).take(1)
 
-    batches = steps.interleave(
+    return steps.interleave(
         batch, cycle_length=2, num_parallel_calls=2, deterministic=True
-    ).map(lambda batch, used: _noted(source, batch, used))
-    return batches.with_options(_options()).prefetch(2)
+    ).map(lambda batch, used: _noted(source, batch, used, reach))
 
 
 def _order(size, batch_size, seed, first_step, worker, workers):
@@ -289,14 +337,16 @@ def evaluation_batches(
     batches = _batches(source, steps, sample, sample_or_blank)
     if source.bad is not None:
         batches = batches.filter(lambda batch: tf.size(batch["index"]) > 0)
-    return batches
+    return batches.with_options(_options()).prefetch(2)
 
 
-def _noted(source, batch, used):
+def _noted(source, batch, used, reach):
     """Tells the source what could not be read, and leaves out the blanks."""
     if source.bad is None:
         return batch
-    noted = tf.numpy_function(source.bad.note, [batch["index"], used], [])
+    noted = tf.numpy_function(
+        source.bad.note, [batch["index"], used, reach], []
+    )
     with tf.control_dependencies([noted]):
         return tf.cond(
             tf.reduce_all(used >= 0),

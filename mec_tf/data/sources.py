@@ -18,7 +18,12 @@ import tensorflow as tf
 from absl import logging
 
 from mec_tf.data import folder, headers, tfds_records
-from mec_tf.data.bad_images import BadImages, TooManyBadImages, too_many
+from mec_tf.data.bad_images import (
+    BadImages,
+    Lost,
+    TooManyBadImages,
+    too_many,
+)
 from mec_tf.data.decode import decode
 from mec_tf.data.file_names import printable, stored
 
@@ -291,6 +296,7 @@ def _listed(listing):
             len(names),
             name=lambda index: printable(names[index]),
             explain=lambda index: _why_unreadable(read, index),
+            root=listing.folder,
         ),
     )
 
@@ -328,7 +334,7 @@ def _why_unreadable(read, index):
     except tf.errors.InvalidArgumentError:
         return headers.objection(header) or "the image is damaged or cut off"
     except tf.errors.OpError as error:
-        return error.message
+        return Lost(error.message)
     return "it could be read only at the second try"
 
 
@@ -394,6 +400,7 @@ def _tfds(name, data_dir, train_split, test_split):
                 explain=lambda index: _why_unreadable(
                     records.read_image, index
                 ),
+                root=str(builder.data_dir),
             ),
         )
 

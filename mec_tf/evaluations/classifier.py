@@ -50,6 +50,11 @@ class Classifier(keras.Model):
         """Training steps so far, an int."""
         return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
 
+    @steps_taken.setter
+    def steps_taken(self, step):
+        for optimizer, _ in self.groups:
+            optimizer.iterations.assign(step)
+
     def call(self, images, training=False):
         """Scores of each head, a list of float32 `[n, classes]`."""
         features = tf.cast(self.represent(images, training), tf.float32)

@@ -6,6 +6,7 @@ CPU to the same bits.
 """
 
 import dataclasses
+from contextlib import nullcontext
 
 import keras
 from absl import logging
@@ -115,7 +116,7 @@ class Recipe:
             watch: Function of (model, passes, base_lrs, checkpoints,
                 first_step) that returns Keras callbacks; `checkpoints` is None
                 where nothing is kept, and the step is where training goes on
-                from.
+                from. A `monitors.saver.Saver` among them comes last.
         """
         checkpoints, first_step = None, 0
         if keep is not None:
@@ -141,7 +142,10 @@ class Recipe:
             std=(1.0,) * 3,
             interpolation=self.interpolation,
         )
-        with bad_images.named([source]):
+        saver = callbacks[-1] if callbacks else None
+        gate = getattr(saver, "gate", None)
+        kept = saver.kept_without_images() if gate else nullcontext()
+        with kept, bad_images.named([source]):
             for segment in segments(passes, first_step):
                 model.fit(
                     pipeline.training_batches(
@@ -151,6 +155,7 @@ class Recipe:
                         seed=self.seed,
                         first_step=segment.first_step,
                         labelled=True,
+                        gate=gate,
                     ),
                     initial_epoch=segment.initial_epoch,
                     epochs=segment.epochs,

@@ -92,6 +92,10 @@ class SiameseModel(MultiWorkerFit):
         """Training steps so far, an int."""
         return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
 
+    @steps_taken.setter
+    def steps_taken(self, step):
+        self.optimizer.iterations.assign(step)
+
     def call(self, images, training=False):
         """Features `[n, k]` of RGB images `[n, h, w, 3]` in [0, 1]."""
         return self.encoder(images, training=training)

@@ -2,20 +2,46 @@
 
 Of several workers the chief writes. All of them agree on when, and leave at the
 same step: about once a second each tells the others what signal it got.
+
+Python answers a signal in its main thread, which may wait inside TensorFlow for
+a batch that a dead network drive never delivers. A second thread then leaves in
+its place, with the state of the last step that was completed.
 """
 
+import contextlib
+import os
+import select
 import signal
 import sys
+import threading
 import time
 
 import keras
 
+from mec_tf.data.bad_images import TooManyBadImages
+from mec_tf.data.pipeline import Gate
+
 # Seconds between the questions that workers ask one another inside an epoch.
 ASKING_SECONDS = 1.0
+# Every ordinary way in which a run is ended: by an operator or a scheduler, by
+# Ctrl-C, a terminal that closes, Slurm's `--signal`, a limit on CPU time.
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+# Seconds after a signal that a step may wait for its batch, that what comes
+# between steps may take, and that the main thread has after a second Ctrl-C.
+BATCH_SECONDS = 2.0
+BETWEEN_SECONDS = 20.0
+SECOND_SECONDS = 2.0
 
 
 class Saver(keras.callbacks.Callback):
-    """Writes checkpoints; leaves on SIGTERM and SIGINT once one is written.
+    """Writes checkpoints; leaves on one of `SIGNALS` once one is written.
 
     The last callback of a run: at an epoch's end the row of `metrics.csv`
     comes first, so that no checkpoint lies between an epoch and its row.
@@ -26,27 +52,88 @@ class Saver(keras.callbacks.Callback):
         minutes: Between checkpoints; they fall on a step's end.
         each_epoch: Also at the end of each epoch. The run's end is always one.
         workers: `distribute.Workers` of the run.
+        gate: `data.pipeline.Gate` of the training batches.
+        close_epoch: Function of a step that ends an epoch: keeps what else is
+            kept of that epoch where nobody came to it; or None.
     """
 
-    def __init__(self, checkpoints, plan, *, minutes, each_epoch, workers):
+    def __init__(
+        self,
+        checkpoints,
+        plan,
+        *,
+        minutes,
+        each_epoch,
+        workers,
+        gate=None,
+        close_epoch=None,
+    ):
         super().__init__()
         self.checkpoints = checkpoints
         self.plan = plan
         self.seconds = 60 * minutes
         self.each_epoch = each_epoch
         self.workers = workers
+        self.gate = gate or Gate()
+        self.close_epoch = close_epoch
         self.signal = None
         self.saved = time.monotonic()
         self.next_question = 0
         self.resumed_means = None
         self.former = {}
+        self.completed = None  # steps, once training has begun
+        self.in_step = False
+        self.alarm = None
 
     def catch_signals(self):
-        """Lets a signal end the run at the end of its step."""
+        """Lets a signal end the run at the end of its step.
+
+        SIGHUP stays ignored where the parent ignores it, as `nohup` does.
+        """
         self.former = {
             number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
+            for number in SIGNALS
+            if number != signal.SIGHUP
+            or signal.getsignal(number) != signal.SIG_IGN
         }
+        # Signals write their numbers there, whatever the main thread does.
+        reader, self.alarm = os.pipe()
+        os.set_blocking(self.alarm, False)
+        signal.set_wakeup_fd(self.alarm, warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._attend, args=(reader,), daemon=True
+        ).start()
+
+    def release_signals(self):
+        """Gives signals back to whoever had them before."""
+        for number, handler in self.former.items():
+            signal.signal(number, handler)
+        self.former = {}
+        if self.alarm is not None:
+            signal.set_wakeup_fd(-1)
+            os.close(self.alarm)
+            self.alarm = None
+
+    @contextlib.contextmanager
+    def kept_without_images(self):
+        """Saves the last completed step where images cannot be read any more.
+
+        Raises:
+            TooManyBadImages: What was raised inside.
+        """
+        try:
+            yield
+        except TooManyBadImages:
+            # Of several steps in one call the last may have been cut off.
+            whole = self.plan_steps_per_call == 1 or not self.in_step
+            if whole and self.completed is not None and self.workers.is_chief:
+                self._save_completed()
+            raise
+
+    @property
+    def plan_steps_per_call(self):
+        """Steps that are taken between two calls of this callback."""
+        return getattr(self.plan, "steps_per_execution", 1)
 
     def keep_means(self, model):
         """Carries the restored means of an unfinished epoch over `fit`'s reset.
@@ -63,6 +150,7 @@ class Saver(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Starts the clock that says how long a step takes."""
         self.asked, self.asked_at = time.monotonic(), self.model.steps_taken
+        self.completed = self.asked_at
 
     def on_epoch_begin(self, epoch, logs=None):
         """Gives a resumed epoch the sums that it had."""
@@ -81,9 +169,16 @@ class Saver(keras.callbacks.Callback):
                 variable.assign(value)
         self.resumed_means = None
 
+    def on_train_batch_begin(self, batch, logs=None):
+        """From here on the state may move."""
+        with self.gate.lock:
+            self.in_step = True
+
     def on_train_batch_end(self, batch, logs=None):
         """Saves inside an epoch; its last step is left to `on_epoch_end`."""
         step = self.model.steps_taken
+        with self.gate.lock:
+            self.completed, self.in_step = step, False
         inside = (
             step % self.plan.steps_per_epoch and step < self.plan.total_steps
         )
@@ -99,25 +194,20 @@ class Saver(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Gives signals back once there is nothing more to save."""
         if self.model.steps_taken >= self.plan.total_steps:
-            for number, handler in self.former.items():
-                signal.signal(number, handler)
+            self.release_signals()
 
     def _save_if(self, step, wanted):
         number, due = self._agree(step)
         if not (wanted or due or number):
             return
         if self.workers.is_chief:
-            self.checkpoints.save(step)
+            with self.gate.lock:
+                self.checkpoints.save(step)
         self.saved = time.monotonic()
         if number and step < self.plan.total_steps:
             self.workers.wait()  # until the chief has saved
             if self.workers.is_chief:
-                print(
-                    f"{signal.Signals(number).name}: saved step {step}; the"
-                    " same command goes on from it (without --overwrite, which"
-                    " would remove it)",
-                    file=sys.stderr,
-                )
+                _tell_saved(number, step)
             sys.exit(128 + number)
 
     def _agree(self, step):
@@ -138,3 +228,94 @@ class Saver(keras.callbacks.Callback):
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C does not wait
         self.signal = number
+
+    def _attend(self, reader):
+        """Leaves in the main thread's place where that does not come to it."""
+        numbers, since, leaving = [], None, False
+        with open(reader, "rb", buffering=0) as alarms:
+            while True:
+                if select.select([alarms], [], [], 0.1)[0]:
+                    received = alarms.read(64)
+                    if not received:
+                        return  # signals were given back
+                    numbers += [n for n in received if n in self.former]
+                    if numbers.count(signal.SIGINT) == 2:
+                        threading.Thread(
+                            target=_end_at_once, daemon=True
+                        ).start()
+                if not numbers or leaving:
+                    continue
+                now, stuck = time.monotonic(), self._waits_for_a_batch()
+                if not (stuck or not self.in_step):
+                    since = None
+                    continue
+                since = since or now
+                patience = BATCH_SECONDS if stuck else BETWEEN_SECONDS
+                if now - since >= patience:
+                    leaving = True
+                    threading.Thread(
+                        target=self._leave, args=(numbers[0],), daemon=True
+                    ).start()
+
+    def _waits_for_a_batch(self):
+        return self.in_step and self.gate.step <= self.completed
+
+    def _leave(self, number):
+        """Ends the process although its main thread does not return."""
+        code = 128 + number
+        # Never given back: nothing may move while it is saved, or afterwards.
+        self.gate.lock.acquire()
+        if self.in_step and not self._waits_for_a_batch():
+            self.gate.lock.release()  # the batch came: the main thread leaves
+            return
+        try:
+            if self.completed is not None and self.workers.is_chief:
+                self._save_completed()
+                _tell_saved(number, self.completed)
+        except OSError as error:
+            print(f"mec_tf: {error}", file=sys.stderr)
+            code = 1
+        _exit(code)
+
+    def _save_completed(self):
+        """Saves the last completed step, in or between steps that came to none.
+
+        A step that waits for its batch may have counted itself already: what
+        does not depend on the batch does not wait for it.
+        """
+        step, size = self.completed, self.plan.steps_per_epoch
+        self.saved = time.monotonic()
+        if step in self.checkpoints.steps():
+            return
+        self.model.steps_taken = step
+        for mean in self.model.metrics:
+            mean.count.assign(step % size or size)
+        if self.close_epoch and step and step % size == 0:
+            self.close_epoch(step)
+        self.checkpoints.save(step)
+
+
+def _tell_saved(number, step):
+    print(
+        f"{signal.Signals(number).name}: saved step {step}; the same command"
+        " goes on from it (without --overwrite, which would remove it)",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _end_at_once():
+    """After a second Ctrl-C, if the main thread does not come to it."""
+    time.sleep(SECOND_SECONDS)
+    print(
+        "mec_tf: Ctrl-C: stopped at once; only what was saved before is kept",
+        file=sys.stderr,
+    )
+    _exit(128 + signal.SIGINT)
+
+
+def _exit(code):
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
