@@ -18,6 +18,7 @@ from mec_tf.command import say
 from mec_tf.data import labelled, sources
 from mec_tf.data.crops import usual_crop_fraction
 from mec_tf.data.sources import Source, checksum
+from mec_tf.errors import UserError
 from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
 from mec_tf.evaluations.suites import PUBLISHED, SUITES
@@ -108,7 +109,7 @@ def main():
         FLAGS.workdir = f"runs/{flagfile}"
     names = [name for text in FLAGS.encoder for name in text.split(",")]
     if not all(names):
-        raise ValueError(
+        raise UserError(
             f"--encoder={','.join(names)} holds an empty name; expected names"
             " with one comma between them: leave the others out"
         )
@@ -179,7 +180,7 @@ def place_of_scores(flagfile, by):
     """The JSON to write, made sure of before anything is computed."""
     if FLAGS.protocol == "features":
         if not FLAGS.output:
-            raise ValueError(
+            raise UserError(
                 "--protocol=features needs an --output that ends in one of"
                 f" {', '.join(feature_file.SUFFIXES)}"
             )
@@ -193,14 +194,14 @@ def place_of_scores(flagfile, by):
     else:
         path = Path(f"runs/{flagfile or FLAGS.protocol}_scores.json")
     if path.is_dir():
-        raise ValueError(f"--output={path} is a folder; name a file")
+        raise UserError(f"--output={path} is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.with_name(f".{path.name}.probe")
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"--output={path} cannot be written ({error.strerror}); name a file"
             " in a folder that can be"
         ) from error
@@ -214,7 +215,7 @@ def make_task(options, metric):
     """Loads the labelled images that the flags leave."""
     splits = sources.load(**options)
     if splits.bank is None or splits.test is None:
-        raise ValueError(
+        raise UserError(
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
@@ -223,7 +224,7 @@ def make_task(options, metric):
     multi_label = splits.bank.multi_label
     metric = metric or ("map11" if multi_label else "top1")
     if multi_label != (metric == "map11"):
-        raise ValueError(
+        raise UserError(
             f"--metric={metric}: an image of {splits.bank.description} is of"
             f" {'several classes' if multi_label else 'one class'}; leave the"
             " metric out"
@@ -240,7 +241,7 @@ def make_subjects(names):
     sizes = [encoders.trained_at(name) for name in names]
     first = next(filter(None, sizes), None)
     if not (FLAGS.image_size or first):
-        raise ValueError("baselines alone have no image size: --image_size=224")
+        raise UserError("baselines alone have no image size: --image_size=224")
     sizes = [FLAGS.image_size or size or first for size in sizes]
     subjects = [
         Subject(name, size, FLAGS.crop_fraction or usual_crop_fraction(size))
@@ -260,7 +261,7 @@ def transfer(subjects, by, strategy):
     }
     unknown = set(FLAGS.sets or ()) - set(chosen)
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"--sets={','.join(sorted(unknown))} is not in the suite; choose of"
             f" {', '.join(one.name for one in SUITES[FLAGS.suite])}"
         )
@@ -273,10 +274,10 @@ def transfer(subjects, by, strategy):
         }
         try:
             tasks[name] = make_task(options, one.metric)
-        except ValueError as error:
+        except UserError as error:
             missing.append(f"{name}: {error}")
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{len(missing)} of {len(chosen)} sets cannot be scored on; "
             + " | ".join(missing)
         )
@@ -372,7 +373,7 @@ def by_logistic(subject, task, strategy):
     """Logistic regression on frozen features."""
     validation = validation_part(task.train)
     if validation is None:
-        raise ValueError(
+        raise UserError(
             "--validation_fraction=0: logistic chooses its penalty on a"
             " validation part; give a share above 0, such as 0.2"
         )
@@ -411,7 +412,7 @@ def by_finetune(subject, task, strategy):
     with strategy.scope():
         encoder, card = encoders.open_model(subject.name)
     if len(FLAGS.head_lr) > 1:
-        raise ValueError(
+        raise UserError(
             f"--head_lr={','.join(FLAGS.head_lr)}: fine-tuning has one head;"
             " give one rate"
         )
@@ -431,7 +432,7 @@ def by_finetune(subject, task, strategy):
 def write_features(subjects):
     """Writes the features of all images of the (pre)training split."""
     if len(subjects) > 1:
-        raise ValueError(
+        raise UserError(
             f"--protocol=features takes one --encoder, not {len(subjects)};"
             " leave the others out"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from mec_tf import command, config, distribute, workdir
 from mec_tf.augment import policy as policies
 from mec_tf.data import sources
+from mec_tf.errors import UserError
 from mec_tf.models import backbones
 from mec_tf.monitors import history
 from mec_tf.objectives import OBJECTIVES
@@ -35,7 +36,7 @@ def main():
     flagfile = config.flagfile_name(sys.argv)
     runs = [Path(name) for name in (FLAGS.workdir or "").split(",") if name]
     if not (runs or wants_views):
-        raise ValueError("nothing to draw: give --workdir=RUN or --views")
+        raise UserError("nothing to draw: give --workdir=RUN or --views")
     if runs:
         figures = runs[0] / "figures"
         curves(runs, figures)
@@ -55,7 +56,7 @@ def curves(runs, figures):
     rows = {path.name: history.read(path / "metrics.csv") for path in runs}
     for path, found in zip(runs, rows.values(), strict=True):
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"--workdir={path} holds no run with a finished epoch"
                 " (metrics.csv); name the folder of a run"
             )

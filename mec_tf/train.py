@@ -15,6 +15,7 @@ from mec_tf.augment import policy as policies
 from mec_tf.checkpoint import Checkpoints
 from mec_tf.command import say
 from mec_tf.data import bad_images, pipeline, sources
+from mec_tf.errors import UserError
 from mec_tf.formats import card, saved_model
 from mec_tf.models import (
     SiameseModel,
@@ -227,7 +228,7 @@ def build_model(policy, rates, plan, strategy):
             FLAGS.projector_dim, hidden_dim=FLAGS.predictor_dim
         )
     if FLAGS.ema_base == 0 and predictor is None and FLAGS.taylor_order == 1:
-        raise ValueError(
+        raise UserError(
             "--ema_base=0 --predictor_dim=0 --taylor_order=1 is minus the mean"
             " cosine of one network with itself, which all images reach by one"
             " and the same embedding; give an order of 2 or more, 0 (exact), a"

@@ -2,6 +2,7 @@
 
 import shutil
 
+from mec_tf.errors import UserError
 from mec_tf.files import partial_of, remove_folder, replaced_file
 
 FLAGS_FILE = "flags.cfg"
@@ -20,23 +21,23 @@ def claim(workdir, flags, *, overwrite, export=None, ignored=()):
             computes, not what.
 
     Raises:
-        ValueError: If the folder holds something else, or a run with other
+        UserError: If the folder holds something else, or a run with other
             flags, or if it is part of `export`, which is replaced.
     """
     if export is not None and workdir.resolve().is_relative_to(
         export.resolve()
     ):
-        raise ValueError(
+        raise UserError(
             f"--workdir={workdir} is part of --export_dir={export}, which would"
             " replace it; name another folder for one of them"
         )
     if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir={workdir} is a file; name a folder")
+        raise UserError(f"--workdir={workdir} is a file; name a folder")
     path = workdir / FLAGS_FILE
     found = set(workdir.iterdir()) if workdir.exists() else set()
     # A process killed while it wrote the flags leaves a part of them.
     if path not in found and found - {partial_of(path)}:
-        raise ValueError(
+        raise UserError(
             f"--workdir={workdir} holds files but no run ({FLAGS_FILE} is"
             " missing); name an empty or a new folder"
         )
@@ -69,12 +70,12 @@ def join(workdir, flags, *, ignored=()):
         ignored: As in `claim`.
 
     Raises:
-        ValueError: If the folder is not to be seen from here, or if the flags
+        UserError: If the folder is not to be seen from here, or if the flags
             are not those that it was claimed with.
     """
     path = workdir / FLAGS_FILE
     if not path.exists():
-        raise ValueError(
+        raise UserError(
             f"--workdir={workdir} holds no {FLAGS_FILE}, which the chief wrote"
             " there; name a folder that all workers share"
         )
@@ -109,7 +110,7 @@ def _compare(path, flags, ignored):
             f"--{name} was {former.get(name)} and is now {now.get(name)}"
             for name in names
         )
-        raise ValueError(
+        raise UserError(
             f"{path.parent} holds a run with other flags: {changes}; name"
             " another --workdir, or start anew with --overwrite"
         )

@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from mec_tf.data import headers
+from mec_tf.errors import MissingPath, UserError
 
 # What calls itself an image, whether we can read it or not.
 _READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
@@ -62,23 +63,23 @@ def find(data_dir, train_split, test_split):
       subfolder. Labels count through the classes of both.
 
     Raises:
-      ValueError: without a path, without images in it, for a split that was
+      UserError: without a path, without images in it, for a split that was
         asked for by name and does not exist.
-      FileNotFoundError: where there is no such folder.
+      MissingPath: where there is no such folder.
     """
     if not data_dir:
-        raise ValueError(
+        raise UserError(
             "No folder was given. Expected a folder of images: add "
             "--data_dir=DIR."
         )
     data_dir = os.path.expanduser(data_dir)
     if not os.path.exists(data_dir):
-        raise FileNotFoundError(
+        raise MissingPath(
             f"No such folder: {data_dir}. Expected a folder of images: mend "
             "--data_dir."
         )
     if not os.path.isdir(data_dir):
-        raise ValueError(
+        raise UserError(
             f"Not a folder: {data_dir}. Expected a folder of images: mend "
             "--data_dir."
         )
@@ -88,13 +89,13 @@ def find(data_dir, train_split, test_split):
         if os.path.isdir(path):
             splits[usual] = path
         elif split != usual:
-            raise ValueError(
+            raise UserError(
                 f"Unknown split: {split!r}. Expected a subfolder of "
                 f"{data_dir}, which holds {_contents(data_dir)}."
             )
     if "train" not in splits:
         if "test" in splits:
-            raise ValueError(
+            raise UserError(
                 f"{data_dir} has a subfolder {test_split!r} but none called "
                 f"{train_split!r}. Expected both or neither, lest the test "
                 "images be trained on: name the other by --train_split."
@@ -160,7 +161,7 @@ def _list_images(directory):
             f" {os.path.relpath(path, directory)}: {reason}."
             for path, reason in list(refused.items())[:3]
         )
-        raise ValueError(
+        raise UserError(
             f"No images in {directory}, which holds {_contents(directory)}."
             f"{which} Expected JPEG, PNG, BMP, GIF or WebP files, in it or in "
             "subfolders."

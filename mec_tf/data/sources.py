@@ -24,6 +24,7 @@ from mec_tf.data.bad_images import (
     too_many,
 )
 from mec_tf.data.decode import decode
+from mec_tf.errors import UserError
 
 _HELD_OUT = 0.2
 
@@ -174,9 +175,9 @@ def load(
       where there are no labels.
 
     Raises:
-      ValueError: for an unknown data set or split, a set that is not prepared,
+      UserError: for an unknown data set or split, a set that is not prepared,
         a folder without readable images.
-      FileNotFoundError: for a missing folder.
+      MissingPath: for a missing folder.
       TooManyBadImages: if more than a tenth of at least 100 files are refused.
     """
     if dataset == "digits":
@@ -186,7 +187,7 @@ def load(
     kind, _, name = dataset.partition(":")
     if kind == "tfds" and name:
         return _tfds(name, data_dir, train_split, test_split)
-    raise ValueError(
+    raise UserError(
         f"Unknown dataset: {dataset!r}. Expected digits, folder or "
         "tfds:NAME[/CONFIG], such as tfds:cifar10."
     )
@@ -204,7 +205,7 @@ def _hold_out(labels, seed):
 
 def _digits(train_split, test_split, seed):
     if (train_split, test_split) != ("train", "test"):
-        raise ValueError(
+        raise UserError(
             f"Unknown splits of digits: {train_split!r}, {test_split!r}. "
             "Expected 'train' and 'test': leave both at their defaults."
         )
@@ -329,7 +330,7 @@ def _require_one_readable(source):
             return
         except tf.errors.OpError:
             continue
-    raise ValueError(
+    raise UserError(
         f"None of the images in {source.description} can be read; the first, "
         f"{_printable(source.file_names[0])}: {_why_unreadable(source.read, 0)}"
         ". Expected at least one whole JPEG, PNG, BMP, GIF or WebP."

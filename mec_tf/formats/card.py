@@ -2,6 +2,7 @@
 
 import json
 
+from mec_tf.errors import UserError
 from mec_tf.version import __version__
 
 CARD = "encoder.json"
@@ -17,19 +18,19 @@ def refuse_what_stands_in_the_way(folder, *, overwrite, own=False):
         own: Whether an export that stands there is of the run that asks.
 
     Raises:
-        ValueError: If what stands there is no export, or one to be kept.
+        UserError: If what stands there is no export, or one to be kept.
     """
     if not (folder.exists() or folder.is_symlink()):
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if not (folder / CARD).is_file():
-        raise ValueError(
+        raise UserError(
             f"--export_dir={folder} exists and is no export ({CARD} is"
             " missing); name another folder, or move this one away"
         )
     if not (overwrite or own):
-        raise ValueError(
+        raise UserError(
             f"--export_dir={folder} holds an export; name another folder, or"
             " replace it with --overwrite"
         )
@@ -86,6 +87,6 @@ def read_card(folder):
 
     Raises:
         OSError: If there is none.
-        ValueError: If it is no JSON.
+        UserError: If it is no JSON.
     """
     return json.loads((folder / CARD).read_text())

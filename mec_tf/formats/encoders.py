@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
+from mec_tf.errors import UserError
 from mec_tf.evaluations.features import pixels
 from mec_tf.formats import origins, saved_model
 from mec_tf.formats.card import CARD, read_card
@@ -35,7 +36,7 @@ def open_encoder(name):
         when the encoder does, and what `encoder.json` says of an export.
 
     Raises:
-        ValueError: If it is none of these.
+        UserError: If it is none of these.
     """
     if name == PIXELS:
         return pixels, {"checksum": PIXELS}
@@ -62,7 +63,7 @@ def open_model(name):
         [0, 1] to features `[n, d]`, and the card as of `open_encoder`.
 
     Raises:
-        ValueError: If it is none of these.
+        UserError: If it is none of these.
     """
     require_weights(name)
     if name.startswith(RANDOM):
@@ -78,17 +79,17 @@ def open_model(name):
         card = _card(path)
         encoder = _from_keras_file(path / saved_model.KERAS_FILE)
         return encoder, card | {"checksum": _of_files(path)}
-    raise ValueError(_NOTHING.format(name=name))
+    raise UserError(_NOTHING.format(name=name))
 
 
 def require_weights(name):
     """Makes sure that there is something to train.
 
     Raises:
-        ValueError: If the encoder is `pixels`.
+        UserError: If the encoder is `pixels`.
     """
     if name == PIXELS:
-        raise ValueError(
+        raise UserError(
             "--encoder=pixels has no weights to train; give an export, a"
             " workdir or random:BACKBONE"
         )
@@ -98,7 +99,7 @@ def trained_at(name):
     """Side of the images that an encoder was trained at, or None.
 
     Raises:
-        ValueError: If the encoder is not there.
+        UserError: If the encoder is not there.
     """
     folder = Path(name)
     if name == PIXELS or name.startswith(RANDOM) or folder.is_file():
@@ -106,7 +107,7 @@ def trained_at(name):
     if (folder / FLAGS_FILE).exists():
         return int(read_flags(folder / FLAGS_FILE)["image_size"])
     if not folder.is_dir():
-        raise ValueError(_NOTHING.format(name=name))
+        raise UserError(_NOTHING.format(name=name))
     return _card(folder)["image_size"]
 
 
@@ -124,7 +125,7 @@ def _card(folder):
 
 def _from_keras_file(path):
     if not path.exists():
-        raise ValueError(
+        raise UserError(
             f"{path} is missing; export the encoder anew, or name another one"
         )
     encoder = keras.saving.load_model(path, compile=False)

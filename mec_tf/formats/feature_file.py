@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
+from mec_tf.errors import UserError
 from mec_tf.files import replaced_file
 
 SUFFIXES = (".npy", ".npz", ".parquet")
@@ -16,16 +17,16 @@ def check(path):
     """Makes sure that a path says how to write.
 
     Raises:
-        ValueError: If it has another suffix than `SUFFIXES`, or no folder.
+        UserError: If it has another suffix than `SUFFIXES`, or no folder.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise ValueError(
+        raise UserError(
             f"--output={path}: features are written as one of"
             f" {', '.join(SUFFIXES)}; name such a file"
         )
     if not path.parent.is_dir():
-        raise ValueError(
+        raise UserError(
             f"--output={path}: there is no folder {path.parent}; make it"
         )
 

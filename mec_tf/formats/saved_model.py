@@ -6,6 +6,7 @@ SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 
 import tensorflow as tf
 
+from mec_tf.errors import UserError
 from mec_tf.files import replaced_folder
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
@@ -145,14 +146,14 @@ def load(folder):
         returns features `[n, d]`, and the dict of `encoder.json`.
 
     Raises:
-        ValueError: If the folder is not an export.
+        UserError: If the folder is not an export.
     """
     try:
         card = read_card(folder)
         root = tf.saved_model.load(str(folder))
         serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
+        raise UserError(
             f"{folder} is not an exported encoder: it needs saved_model.pb,"
             f" variables/ and {CARD}; name a folder that mec_tf.train or"
             " mec_tf.export wrote"
