@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from mec_tf.errors import Unwritten, UserError
 from mec_tf.files import remove_folder, remove_leftovers, replaced_folder
 from mec_tf.literal_paths import literal
 
@@ -37,7 +38,7 @@ class Checkpoints:
         """Writes the state of a step; removes what is too old.
 
         Raises:
-            OSError: If the disk does not take it; older checkpoints stay.
+            Unwritten: If the disk does not take it; older checkpoints stay.
         """
         path = self.folder / f"step-{step:08d}"
         try:
@@ -46,7 +47,7 @@ class Checkpoints:
                 manifest = {"step": step, "sha256": _checksums(partial)}
                 (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
         except (tf.errors.OpError, OSError) as error:
-            raise OSError(
+            raise Unwritten(
                 f"checkpoint of step {step} could not be written to"
                 f" {self.folder}: {_first_line(error)}; earlier checkpoints are"
                 " intact: make room and run the same command, without"
@@ -71,7 +72,7 @@ class Checkpoints:
             one line for every damaged checkpoint that was passed over.
 
         Raises:
-            ValueError: If every checkpoint there is is damaged, or if an
+            UserError: If every checkpoint there is is damaged, or if an
                 intact one is of another model.
         """
         # Or a checkpoint that was just being replaced would not count.
@@ -88,7 +89,7 @@ class Checkpoints:
                 ]
             damaged.append((path, f"checkpoint {path} is damaged ({fault})"))
         if damaged:
-            raise ValueError(
+            raise UserError(
                 f"no checkpoint in {self.folder} is intact"
                 f" ({'; '.join(line for _, line in damaged)}); start anew with"
                 " --overwrite"
@@ -119,7 +120,7 @@ class Checkpoints:
             with literal(path) as folder:
                 self.state.read(str(folder / "state")).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise ValueError(
+            raise UserError(
                 f"checkpoint {path} is of another model than the flags say"
                 f" ({_first_line(error)}); give the flags that wrote it or"
                 " another --workdir"
@@ -139,7 +140,7 @@ def restore_part(folder, step=None, **state):
         The step of the checkpoint that was read.
 
     Raises:
-        ValueError: If there is no such intact checkpoint, or if it does not
+        UserError: If there is no such intact checkpoint, or if it does not
             hold the objects.
     """
     remove_leftovers(folder, "step-*")
@@ -156,7 +157,7 @@ def restore_part(folder, step=None, **state):
             _read_part(path, state)
             return found
         faults.append(f"; {path.name} is damaged ({fault})")
-    raise ValueError(
+    raise UserError(
         f"no checkpoint{'' if step is None else f' of step {step}'} can be read"
         f" in {folder}, which has those of steps"
         f" {', '.join(map(str, steps)) or 'none'}{''.join(faults)}; name the"
@@ -178,7 +179,7 @@ def _read_part(path, state):
             status = root.read(str(folder / "state"))
             status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise ValueError(
+        raise UserError(
             f"checkpoint {path} does not hold what the flags of its run say"
             f" ({_first_line(error)}); was the run's code or flags.cfg changed?"
         ) from error

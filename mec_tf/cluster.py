@@ -10,6 +10,8 @@ import os
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from mec_tf.errors import UserError
+
 # Seconds that the workers wait for one another to start.
 START_SECONDS = 300
 # Seconds without a sign of life after which a worker counts as lost.
@@ -32,7 +34,7 @@ def resolve():
         sees.
 
     Raises:
-        ValueError: If neither TF_CONFIG nor Slurm's environment is there, or
+        UserError: If neither TF_CONFIG nor Slurm's environment is there, or
             if what is there cannot be used.
     """
     if "TF_CONFIG" in os.environ:
@@ -40,7 +42,7 @@ def resolve():
     elif "SLURM_PROCID" in os.environ:
         jobs, kind, index = _from_slurm()
     else:
-        raise ValueError(
+        raise UserError(
             "--strategy=multi_worker finds neither TF_CONFIG nor Slurm's"
             " environment (SLURM_PROCID); start it by srun, or give each"
             f" worker its own TF_CONFIG='{_EXAMPLE}'"
@@ -127,7 +129,7 @@ def _from_slurm():
         )
         jobs = slurm.cluster_spec().as_dict()
     except (KeyError, RuntimeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"Slurm's environment cannot be used ({error}); start by srun"
             " inside of a job, or set TF_CONFIG"
         ) from error
@@ -136,7 +138,7 @@ def _from_slurm():
     node = os.environ.get("SLURMD_NODENAME")
     if node and address.rpartition(":")[0] != node:
         # The resolver sorts the names of the nodes, Slurm numbers its tasks.
-        raise ValueError(
+        raise UserError(
             f"Slurm's task {index} runs on {node}, but TensorFlow's resolver"
             f" takes it for {address}; use srun --distribution=block and nodes"
             " whose names sort by their numbers, or set TF_CONFIG"

@@ -6,6 +6,7 @@ which step it saved, from which the same command, without --overwrite, goes on.
 A second Ctrl-C, or a signal before training begins, ends it without saving.
 """
 
+import errno
 import re
 import signal
 import sys
@@ -16,18 +17,19 @@ import tensorflow as tf
 from absl import app, logging
 
 from mec_tf import config, distribute, output
+from mec_tf.errors import UserError
 
 FLAGS = config.FLAGS
-_USERS_MATTER = (ValueError, FloatingPointError, ImportError, OSError)
+# Of a disk: such errors come without the name of a file.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def run(main):
     """Parses the flags and runs `main()`; never returns.
 
-    A `ValueError`, `FloatingPointError` or `ImportError` (a missing extra) that
-    this package raised on purpose and every `OSError` is a user's matter: it
-    ends in one line (`--verbosity=1` shows where it came from). Anything else
-    is a defect and keeps its traceback.
+    A `UserError`, and an `OSError` that names a file or is about a disk, is a
+    user's matter: it ends in one line (`--verbosity=1` shows where it came
+    from). Anything else is a defect and keeps its traceback.
     """
 
     def guarded(_):
@@ -35,8 +37,8 @@ def run(main):
             logging.set_verbosity(logging.WARNING)
         try:
             main()
-        except _USERS_MATTER as error:
-            if not (isinstance(error, OSError) or _raised_here(error)):
+        except (UserError, OSError) as error:
+            if not _is_users_matter(error):
                 raise
             if logging.get_verbosity() > logging.INFO:
                 traceback.print_exc()
@@ -69,7 +71,7 @@ def prepare_devices(*, compiled=False):
     """
     if FLAGS.logical_cpus > 1:
         if FLAGS.strategy == "multi_worker":
-            raise ValueError(
+            raise UserError(
                 f"--logical_cpus={FLAGS.logical_cpus} is for mirrored; with"
                 " --strategy=multi_worker start more workers instead"
             )
@@ -88,8 +90,9 @@ def say(line):
     print(f"mec_tf: {line}", file=sys.stderr, flush=True)
 
 
-def _raised_here(error):
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__", "").startswith(
-        ("mec_tf", "__main__")
+def _is_users_matter(error):
+    return (
+        isinstance(error, UserError)
+        or error.filename is not None
+        or error.errno in _OF_DISKS
     )

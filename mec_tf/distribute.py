@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf import cluster
+from mec_tf.errors import LostWorkers, UserError
 from mec_tf.objectives.replicas import ALONE, Replicas
 
 ON_ONE_MACHINE = ("auto", "one_device", "mirrored")
@@ -34,8 +35,8 @@ def get_strategy(name):
             GPU, else the CPU, of every worker of the cluster (see `cluster`).
 
     Raises:
-        ValueError: If the name is not known, or the cluster is not described.
-        ConnectionError: If the workers do not all come.
+        UserError: If the name is not known, or the cluster is not described.
+        LostWorkers: If the workers do not all come.
     """
     if name == "multi_worker":
         return _multi_worker()
@@ -45,7 +46,7 @@ def get_strategy(name):
         return tf.distribute.OneDeviceStrategy(devices[0].name)
     if name in ("auto", "mirrored"):
         return tf.distribute.MirroredStrategy([d.name for d in devices])
-    raise ValueError(
+    raise UserError(
         f"strategy {name!r} is not known; choose one of {', '.join(STRATEGIES)}"
     )
 
@@ -60,17 +61,17 @@ def compiles_steps(jit, strategy, *, deterministic):
         deterministic: Whether TensorFlow's operations are to be.
 
     Raises:
-        ValueError: If it is to be on for several replicas (on CPUs XLA refuses
+        UserError: If it is to be on for several replicas (on CPUs XLA refuses
             to read a variable that another device holds, on GPUs it was not
             tried), or for deterministic operations, with which Keras does not.
     """
     replicas = strategy.num_replicas_in_sync
     if jit == "on" and deterministic:
-        raise ValueError(
+        raise UserError(
             "--jit=on and --deterministic do not go together; give one of them"
         )
     if jit == "on" and replicas > 1:
-        raise ValueError(
+        raise UserError(
             f"--jit=on compiles for one device, but there are {replicas}"
             " replicas, with which XLA fails on CPUs and is untried on GPUs;"
             " give --jit=auto or --strategy=one_device"
@@ -87,7 +88,7 @@ def _multi_worker():
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         jobs = resolver.cluster_spec().as_dict()
-        raise ConnectionError(
+        raise LostWorkers(
             f"the cluster {jobs} did not come together within"
             f" {cluster.START_SECONDS} s ({str(error).splitlines()[0]}); start"
             " every worker, each with an address that is its own and free"
@@ -124,11 +125,11 @@ def rows_per_replica(strategy, batch_size):
     """Rows of a global batch that each replica gets.
 
     Raises:
-        ValueError: If the replicas cannot share a batch evenly.
+        UserError: If the replicas cannot share a batch evenly.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
-        raise ValueError(
+        raise UserError(
             f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
             f" replicas; give a multiple of {replicas}"
         )
@@ -149,7 +150,7 @@ def spread(strategy, make_batches, batch_size):
         `i // (batch_size / replicas)`, whatever the number of workers.
 
     Raises:
-        ValueError: If the replicas cannot share a batch evenly.
+        UserError: If the replicas cannot share a batch evenly.
     """
     replicas = strategy.num_replicas_in_sync
     rows = rows_per_replica(strategy, batch_size)
@@ -226,11 +227,11 @@ class Workers:
         """Waits for all workers and compares a number.
 
         Raises:
-            ValueError: If the workers do not have the same.
+            UserError: If the workers do not have the same.
         """
         (numbers,) = self.gather([number]).T
         if np.ptp(numbers):
-            raise ValueError(
+            raise UserError(
                 f"{what} differs: {numbers.astype(int).tolist()} on workers 0"
                 f" to {self.count - 1}; give all of them the same flags and"
                 " folders that they share"
@@ -241,7 +242,7 @@ class Workers:
         """Turns TensorFlow's error into one line where a worker is lost.
 
         Raises:
-            ConnectionError: If another worker ended or cannot be reached.
+            LostWorkers: If another worker ended or cannot be reached.
         """
         try:
             yield
@@ -249,7 +250,7 @@ class Workers:
             if self.count == 1 or "Collective ops is aborted" not in str(error):
                 raise
             lost = lost_worker(str(error), self._task)
-            raise ConnectionError(
+            raise LostWorkers(
                 f"worker {self.index} of {self.count} lost {lost}, which ended"
                 " or cannot be reached; its own last lines say why. Start the"
                 " same command, without --overwrite, on all workers again: they"

@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""The error that is the user's to mend, and the kinds of it."""
 
 
 class UserError(ValueError):
@@ -13,3 +13,19 @@ class UserError(ValueError):
 
 class Unwritten(UserError, OSError):
     """What a run keeps could not be written; what it kept before is intact."""
+
+
+class Diverged(UserError, FloatingPointError):
+    """The loss is no number any more."""
+
+
+class MissingPackage(UserError, ImportError):
+    """An extra that is needed here is not installed."""
+
+
+class MissingPath(UserError, FileNotFoundError):
+    """There is nothing at a path that was named."""
+
+
+class LostWorkers(UserError, ConnectionError):
+    """Workers that train together did not come, or were lost."""

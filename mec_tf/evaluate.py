@@ -236,7 +236,7 @@ def make_task(options, metric):
     """Loads the labelled images that the flags leave."""
     splits = sources.load(**options)
     if splits.bank is None or splits.test is None:
-        raise ValueError(
+        raise UserError(
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
@@ -245,7 +245,7 @@ def make_task(options, metric):
     multi_label = splits.bank.multi_label
     metric = metric or ("map11" if multi_label else "top1")
     if multi_label != (metric == "map11"):
-        raise ValueError(
+        raise UserError(
             f"--metric={metric}: an image of {splits.bank.description} is of"
             f" {'several classes' if multi_label else 'one class'}; leave the"
             " metric out"
@@ -262,7 +262,7 @@ def make_subjects(names):
     sizes = [encoders.trained_at(name) for name in names]
     first = next(filter(None, sizes), None)
     if not (FLAGS.image_size or first):
-        raise ValueError("baselines alone have no image size: --image_size=224")
+        raise UserError("baselines alone have no image size: --image_size=224")
     sizes = [FLAGS.image_size or size or first for size in sizes]
     subjects = [
         Subject(name, size, FLAGS.crop_fraction or usual_crop_fraction(size))
@@ -282,7 +282,7 @@ def transfer(subjects, by, strategy):
     }
     unknown = set(FLAGS.sets or ()) - set(chosen)
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"--sets={','.join(sorted(unknown))} is not in the suite; choose of"
             f" {', '.join(one.name for one in SUITES[FLAGS.suite])}"
         )
@@ -295,10 +295,10 @@ def transfer(subjects, by, strategy):
         }
         try:
             tasks[name] = make_task(options, one.metric)
-        except ValueError as error:
+        except UserError as error:
             missing.append(f"{name}: {error}")
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{len(missing)} of {len(chosen)} sets cannot be scored on; "
             + " | ".join(missing)
         )
@@ -394,7 +394,7 @@ def by_logistic(subject, task, strategy):
     """Logistic regression on frozen features."""
     validation = validation_part(task.train)
     if validation is None:
-        raise ValueError(
+        raise UserError(
             "--validation_fraction=0: logistic chooses its penalty on a"
             " validation part; give a share above 0, such as 0.2"
         )
@@ -433,7 +433,7 @@ def by_finetune(subject, task, strategy):
     with strategy.scope():
         encoder, card = encoders.open_model(subject.name)
     if len(FLAGS.head_lr) > 1:
-        raise ValueError(
+        raise UserError(
             f"--head_lr={','.join(FLAGS.head_lr)}: fine-tuning has one head;"
             " give one rate"
         )

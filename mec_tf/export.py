@@ -7,6 +7,7 @@ python -m mec_tf.export --from_torch=resnet50.pth --backbone=resnet50
 from pathlib import Path
 
 from mec_tf import command, config
+from mec_tf.errors import UserError
 from mec_tf.files import replaced_folder
 from mec_tf.formats import (
     detectron2,
@@ -66,7 +67,7 @@ def default_name():
         if FLAGS[name].value is not None
     ]
     if len(given) != 1:
-        raise ValueError(
+        raise UserError(
             f"received {len(given)} of --workdir=RUN, --encoder=EXPORT and"
             " --from_torch=FILE; give one of them"
         )
@@ -80,16 +81,16 @@ def default_name():
 def open_origin():
     """The encoder that the flags name."""
     if FLAGS.step is not None and not FLAGS.workdir:
-        raise ValueError("--step is of a run: give --workdir=RUN, too")
+        raise UserError("--step is of a run: give --workdir=RUN, too")
     if FLAGS.backbone and not FLAGS.from_torch:
-        raise ValueError("--backbone is for --from_torch; leave it out")
+        raise UserError("--backbone is for --from_torch; leave it out")
     if FLAGS.encoder:
         if FLAGS.network == "target":
-            raise ValueError("--network=target needs a run: --workdir=RUN")
+            raise UserError("--network=target needs a run: --workdir=RUN")
         return origins.open_origin(FLAGS.encoder)
     if FLAGS.from_torch:
         if not FLAGS.backbone:
-            raise ValueError(
+            raise UserError(
                 f"--from_torch={FLAGS.from_torch} does not say what network its"
                 " weights are of; give --backbone, such as --backbone=resnet50"
             )
@@ -111,12 +112,12 @@ def extra_outputs(origin):
         if FLAGS[name].value
     ]
     if wanted and FLAGS.format in OF_WEIGHTS:
-        raise ValueError(
+        raise UserError(
             f"--format={FLAGS.format} is a file of the backbone's weights;"
             f" leave out {' and '.join(wanted)}"
         )
     if FLAGS.include_projector and origin.projector is None:
-        raise ValueError(
+        raise UserError(
             "there is no projector to include; give the --workdir of a run or"
             " the MEC authors' checkpoint"
         )

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+from mec_tf.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -65,11 +67,11 @@ def make_plan(
     """Works a run out; arguments are the flags of these names.
 
     Raises:
-        ValueError: If there are fewer images than one batch holds.
+        UserError: If there are fewer images than one batch holds.
     """
     steps_per_epoch = images // batch_size
     if steps_per_epoch == 0:
-        raise ValueError(
+        raise UserError(
             f"--batch_size={batch_size} is larger than the training set of"
             f" {images} images; give a batch of at most {images}"
         )
@@ -184,12 +186,12 @@ def make_passes(images, *, batch_size, epochs, steps=0, replicas=1):
         replicas: What the batch must be a multiple of.
 
     Raises:
-        ValueError: If a batch cannot be shared by the replicas.
+        UserError: If a batch cannot be shared by the replicas.
     """
     m = min(batch_size, images)
     m -= m % replicas
     if m == 0:
-        raise ValueError(
+        raise UserError(
             f"{images} images and --batch_size={batch_size} give {replicas}"
             " replicas none each; use fewer replicas"
         )

@@ -37,7 +37,7 @@ def main():
     names = FLAGS.workdir and path_lists.split(FLAGS.workdir, field="workdir")
     runs = [Path(name) for name in names or ()]
     if not (runs or wants_views):
-        raise ValueError("nothing to draw: give --workdir=RUN or --views")
+        raise UserError("nothing to draw: give --workdir=RUN or --views")
     for run in runs:
         workdir.pretraining_flags(run, "workdir")
     if runs:

@@ -1,8 +1,10 @@
 """How commands end."""
 
+import errno
+
 import pytest
 
-from mec_tf import command
+from mec_tf import command, errors
 
 
 def test_ctrl_c_that_does_not_wait_is_one_line(monkeypatch, capsys):
@@ -21,3 +23,50 @@ def test_ctrl_c_that_does_not_wait_is_one_line(monkeypatch, capsys):
 def test_fields_are_shown_as_flags():
     line = command.as_flags("`verbosity`=3: `unknown` is not a flag")
     assert line == "--verbosity=3: `unknown` is not a flag"
+
+
+def unpacks():
+    first, second = [1]
+    return first, second
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        unpacks,
+        lambda: int("x"),
+        lambda: list(zip([1], [], strict=True)),
+        lambda: (_ for _ in ()).throw(OSError("closed")),
+        lambda: (_ for _ in ()).throw(ImportError("our own misspelt name")),
+    ],
+)
+def test_a_defect_keeps_its_traceback(monkeypatch, defect):
+    monkeypatch.setattr(command.app, "run", lambda main, **_: main([]))
+    with pytest.raises((ValueError, OSError, ImportError)):
+        command.run(defect)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        errors.UserError("`verbosity`=3 is too much"),
+        errors.Diverged("--verbosity"),
+        errors.MissingPackage("--verbosity"),
+        errors.MissingPath("--verbosity"),
+        errors.LostWorkers("--verbosity"),
+        errors.Unwritten("--verbosity"),
+        FileNotFoundError(errno.ENOENT, "none", "--verbosity"),
+        OSError(errno.ENOSPC, "--verbosity"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_mistake_is_one_line(monkeypatch, mistake):
+    monkeypatch.setattr(command.app, "run", lambda main, **_: main([]))
+
+    def mistaken():
+        raise mistake
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(mistaken)
+    assert "--verbosity" in ended.value.code
+    assert len(ended.value.code.splitlines()) == 1

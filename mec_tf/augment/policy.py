@@ -6,6 +6,8 @@ two global views come first, the small local ones of multi-crop after them.
 
 import dataclasses
 
+from mec_tf.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -63,12 +65,12 @@ class View:
         for name in ("crop_area", "crop_ratio", "blur_sigma"):
             least, most = getattr(self, name)
             if not 0 < least <= most:
-                raise ValueError(
+                raise UserError(
                     f"A view's {name} was ({least}, {most}). Expected two "
                     "numbers above 0, the lesser first."
                 )
         if self.size < 1 or self.blur_taps < 1 or self.blur_taps % 2 == 0:
-            raise ValueError(
+            raise UserError(
                 f"A view's size was {self.size} and its blur_taps "
                 f"{self.blur_taps}. Expected a size of at least 1 and an odd "
                 "number of taps."
@@ -77,7 +79,7 @@ class View:
     def _require(self, name, least, most):
         value = getattr(self, name)
         if not least <= value <= most:
-            raise ValueError(
+            raise UserError(
                 f"A view's {name} was {value}. Expected a number in "
                 f"[{least}, {most}]."
             )
@@ -193,15 +195,15 @@ def preset(
       A `Policy`.
 
     Raises:
-      ValueError: for an unknown name or field, or a value out of its range.
+      UserError: for an unknown name or field, or a value out of its range.
     """
     if name not in _PRESETS:
-        raise ValueError(
+        raise UserError(
             f"Unknown preset of views: {name!r}. Expected one of "
             f"{', '.join(PRESETS)}."
         )
     if local_crops < 0:
-        raise ValueError(
+        raise UserError(
             f"{local_crops} local views were asked for. Expected 0 or more."
         )
     shared, each, numbers = _PRESETS[name]
@@ -249,7 +251,7 @@ def _sort_by_owner(overrides):
     }
     unknown = set(overrides) - settable[Policy] - settable[View]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"Unknown settings of views: {', '.join(sorted(unknown))}. "
             "Expected some of "
             f"{', '.join(sorted(settable[Policy] | settable[View]))}."

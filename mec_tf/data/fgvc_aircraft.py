@@ -7,6 +7,8 @@ tfds build fgvc_aircraft --imports=mec_tf.data.fgvc_aircraft --manual_dir=DIR
 
 import tensorflow_datasets as tfds
 
+from mec_tf.errors import MissingPath
+
 ARCHIVE = "fgvc-aircraft-2013b.tar.gz"
 _DATA = "fgvc-aircraft-2013b/data"
 # Of the set's three hierarchies the literature scores the finest.
@@ -49,7 +51,7 @@ class FgvcAircraft(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         archive = dl_manager.manual_dir / ARCHIVE
         if not archive.exists():
-            raise FileNotFoundError(
+            raise MissingPath(
                 f"{archive} is missing. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         data = dl_manager.extract(archive) / _DATA

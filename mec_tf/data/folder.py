@@ -16,7 +16,7 @@ import numpy as np
 from mec_tf.data import headers, layout, suffixes, tree
 from mec_tf.data.file_names import is_unicode, printable
 from mec_tf.data.left_out import LeftOut
-from mec_tf.errors import UserError
+from mec_tf.errors import MissingPath, UserError
 
 # Enough to hide a network drive's delay; a local disk needs none.
 _READERS = 8
@@ -66,7 +66,7 @@ def find(data_dir, train_split, test_split):
       UserError: without a path, without images in it, where a split that was
         asked for does not exist, where a layout has two meanings, where more
         images are in formats that are not read than in others.
-      FileNotFoundError: where there is no such folder.
+      MissingPath: where there is no such folder.
     """
     data_dir = _checked(data_dir)
     splits = layout.find_splits(data_dir, train_split, test_split)
@@ -104,7 +104,7 @@ def _checked(data_dir):
     data_dir = os.path.expanduser(data_dir)
     shown = printable(data_dir)
     if not os.path.exists(data_dir):
-        raise FileNotFoundError(
+        raise MissingPath(
             f"No such folder: {shown}. Expected a folder of images: mend "
             "`data_dir`."
         )

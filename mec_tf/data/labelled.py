@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mec_tf.errors import UserError
+
 # Of random numbers, one for each purpose: a part that is held out is not the
 # part that a fraction of the same set would be. A number once given stays, as
 # which images are drawn depends on it.
@@ -20,14 +22,14 @@ def check(train, test):
       test: labelled `Source`.
 
     Raises:
-      ValueError: where classes differ; of folders, those that have images.
+      UserError: where classes differ; of folders, those that have images.
     """
     classes = [
         set(_classes_used(one) if one.file_names else one.class_names)
         for one in (train, test)
     ]
     if classes[0] != classes[1]:
-        raise ValueError(
+        raise UserError(
             f"the splits differ in their classes: {len(classes[0])} in "
             f"{train.description}, {len(classes[1])} in {test.description}; "
             f"{_some(sorted(classes[0] ^ classes[1]))} only in one of them. "
@@ -72,11 +74,11 @@ def hold_out(source, share, *, seed):
       Boolean `[n]`, which images are held out.
 
     Raises:
-      ValueError: where no class has an image to spare.
+      UserError: where no class has an image to spare.
     """
     chosen = _drawn(source, share, seed, _HOLD_OUT, leave=1)
     if not chosen.any():
-        raise ValueError(
+        raise UserError(
             f"--validation_fraction={share:g}: a validation part of "
             f"{source.description} needs at least 2 images of a class, but "
             f"each has 1; raise --label_fraction, or take a protocol that "
@@ -117,11 +119,11 @@ def listed(source, path):
       A `Source`, in the list's order.
 
     Raises:
-      ValueError: where images have no names, or a line names none of them, or
+      UserError: where images have no names, or a line names none of them, or
         several.
     """
     if source.names is None:
-        raise ValueError(
+        raise UserError(
             f"--split_file={path}: the images of {source.description} have no "
             "names; use --label_fraction"
         )
@@ -144,13 +146,13 @@ def listed(source, path):
         ),
     ):
         if wrong:
-            raise ValueError(
+            raise UserError(
                 f"--split_file={path} names {len(wrong):,} {what} images of "
                 f"{len(lines):,}: {_some(wrong)}; the images are called such "
                 f"as {source.names[0]}"
             )
     if not lines:
-        raise ValueError(f"--split_file={path} is empty; name images in it")
+        raise UserError(f"--split_file={path} is empty; name images in it")
     chosen = np.concatenate(found)
     return source.part(chosen, f"those that {path} names")
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mec_tf.augment import photometric
 from mec_tf.data import bad_images, crops, decode
+from mec_tf.errors import UserError
 
 _FOREVER = np.iinfo(np.int64).max
 # A sample's seed: the epoch in the upper bits, its index in the lower ones.
@@ -85,13 +86,13 @@ def training_batches(
         of those that cannot be read.
     """
     if not 1 <= batch_size <= source.size:
-        raise ValueError(
+        raise UserError(
             f"A batch of {batch_size} images was asked of {source.size} "
             f"({source.description}). Expected a batch between 1 and "
             f"{source.size}: lower --batch_size or add images."
         )
     if batch_size % workers:
-        raise ValueError(
+        raise UserError(
             f"A batch of {batch_size} images cannot be shared evenly by "
             f"{workers} workers. Make --batch_size a multiple of {workers}."
         )

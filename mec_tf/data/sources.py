@@ -26,6 +26,7 @@ from mec_tf.data.bad_images import (
 )
 from mec_tf.data.decode import decode
 from mec_tf.data.file_names import printable, stored
+from mec_tf.errors import UserError
 
 _HELD_OUT = 0.2
 # Enough to hide a network drive's delay; a local disk needs none.
@@ -184,9 +185,9 @@ def load(
       where there are no labels.
 
     Raises:
-      ValueError: for an unknown data set or split, a set that is not prepared,
+      UserError: for an unknown data set or split, a set that is not prepared,
         a folder without readable images.
-      FileNotFoundError: for a missing folder.
+      MissingPath: for a missing folder.
       TooManyBadImages: if more than a tenth of at least 100 files are refused.
     """
     if dataset == "digits":
@@ -196,7 +197,7 @@ def load(
     kind, _, name = dataset.partition(":")
     if kind == "tfds" and name:
         return _tfds(name, data_dir, train_split, test_split)
-    raise ValueError(
+    raise UserError(
         f"Unknown dataset: {dataset!r}. Expected digits, folder or "
         "tfds:NAME[/CONFIG], such as tfds:cifar10."
     )
@@ -214,7 +215,7 @@ def _hold_out(labels, seed):
 
 def _digits(train_split, test_split, seed):
     if (train_split, test_split) != ("train", "test"):
-        raise ValueError(
+        raise UserError(
             f"Unknown splits of digits: {train_split!r}, {test_split!r}. "
             "Expected 'train' and 'test': leave both at their defaults."
         )
@@ -366,7 +367,7 @@ def _require_one_readable(source):
             return
         except tf.errors.OpError:
             continue
-    raise ValueError(
+    raise UserError(
         f"None of the images in {source.description} can be read; the first, "
         f"{printable(source.file_names[0])}: {_why_unreadable(source.read, 0)}"
         ". Expected at least one whole JPEG, PNG, BMP, GIF or WebP."

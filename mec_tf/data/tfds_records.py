@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from mec_tf.errors import UserError
+
 # A TFRecord is its length (8 bytes), a checksum of that (4), the data, and a
 # checksum of the data (4).
 _BEFORE, _AFTER = 12, 4
@@ -176,18 +178,18 @@ def find_builder(name, data_dir):
       A `tfds.core.DatasetBuilder` that is prepared.
 
     Raises:
-      ValueError: for an unknown name, or a set that is not prepared.
+      UserError: for an unknown name, or a set that is not prepared.
     """
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"Unknown dataset: 'tfds:{name}'. Expected the name of a builder "
             "of TensorFlow Datasets, such as tfds:cifar10, or of a set "
             f"prepared under --data_dir ({data_dir or 'its default'})."
         ) from error
     if not builder.info.splits:
-        raise ValueError(
+        raise UserError(
             f"tfds:{name} is not prepared: {builder.data_dir} does not hold "
             f"it. Prepare it with `tfds build {name} --data_dir=DIR` and give "
             "the same --data_dir."
@@ -206,13 +208,13 @@ def find_records(builder, split):
       `Records`.
 
     Raises:
-      ValueError: for an unknown split, a set without images, a set that was
+      UserError: for an unknown split, a set without images, a set that was
         prepared in another file format than TFRecord, a shard that was cut
         off.
     """
     info = builder.info
     if info.file_format != tfds.core.FileFormat.TFRECORD:
-        raise ValueError(
+        raise UserError(
             f"{info.full_name} was prepared as {info.file_format.value}. "
             "Expected TFRecord: prepare it with `tfds build "
             f"{info.name} --file_format=tfrecord`."
@@ -220,7 +222,7 @@ def find_records(builder, split):
     try:
         instructions = info.splits[split].file_instructions
     except (KeyError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"Unknown split of {info.full_name}: {split!r}. Expected one of "
             f"{', '.join(info.splits)}, or a part of one such as 'train[:10%]'."
         ) from error
@@ -257,7 +259,7 @@ def _scan(instruction):
             places.append((at + _BEFORE, length))
             at += _BEFORE + length + _AFTER
     if at > end:
-        raise ValueError(
+        raise UserError(
             f"{instruction.filename} is cut off: it has {end:,} bytes, and its "
             "last record would end behind them. Expected a whole shard: "
             "prepare the data set again."
@@ -280,7 +282,7 @@ def _keys(info):
 
     image_key = first(is_image, preferred[0])
     if image_key is None:
-        raise ValueError(
+        raise UserError(
             f"{info.full_name} holds {', '.join(features)}. Expected a "
             "feature that is an image: choose another data set."
         )

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.errors import UserError
+
 
 class Features(NamedTuple):
     """What an encoder says of a set.
@@ -43,7 +45,7 @@ def extract(encoder, batches, *, path=None, size=None, name="the set"):
         `Features`, in the order of the batches.
 
     Raises:
-        ValueError: If there is no image that could be read.
+        UserError: If there is no image that could be read.
     """
     collected, labels, index = [], [], []
     values, rows = None, 0
@@ -73,10 +75,10 @@ def require_some(batches, name):
     """Makes sure that there is something to score.
 
     Raises:
-        ValueError: If no batch came of a set of this name.
+        UserError: If no batch came of a set of this name.
     """
     if not batches:
-        raise ValueError(
+        raise UserError(
             f"no image of {name} could be read; expected at least one: mend"
             " the files, each of which is named above, or name other images"
         )

@@ -10,6 +10,8 @@ votes exp(-|a - b|^2 / (2 temperature)) on features as they are.
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.errors import UserError
+
 METRICS = ("cosine", "euclidean")
 # At a time, so that memory holds REFERENCES x d, QUERIES x d and QUERIES x
 # REFERENCES numbers (2,048 dimensions: 320 MB) however many there are.
@@ -45,10 +47,10 @@ def run(
         `top1_N_labels_per_class` and its standard deviation over the draws.
 
     Raises:
-        ValueError: If images are of several classes each.
+        UserError: If images are of several classes each.
     """
     if bank.labels.ndim > 1:
-        raise ValueError(
+        raise UserError(
             "knn votes for one class, but these images are of several each;"
             " score them with --protocol=logistic, linear or finetune"
         )
@@ -189,7 +191,7 @@ def few_label_accuracy(
         (mean, standard deviation), each in [0, 1].
 
     Raises:
-        ValueError: If a class has fewer references than are asked for.
+        UserError: If a class has fewer references than are asked for.
     """
     generator = np.random.default_rng(seed)
     members = [
@@ -198,7 +200,7 @@ def few_label_accuracy(
     ]
     fewest = min(len(rows) for rows in members)
     if labels_per_class > fewest:
-        raise ValueError(
+        raise UserError(
             f"labels_per_class={labels_per_class}, but the smallest class has"
             f" {fewest} labelled images; give at most {fewest}"
         )

@@ -175,6 +175,6 @@ def read_card(folder):
 
     Raises:
         OSError: If there is none.
-        ValueError: If it is no JSON.
+        UserError: If it is no JSON.
     """
     return json.loads((folder / CARD).read_text())

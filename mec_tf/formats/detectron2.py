@@ -13,6 +13,7 @@ import re
 
 import numpy as np
 
+from mec_tf.errors import UserError
 from mec_tf.files import replaced_file
 from mec_tf.formats import torchvision
 from mec_tf.models.resnet import ARCHITECTURES
@@ -30,7 +31,7 @@ def to_state_dict(backbone):
         "res2.0.shortcut.weight" to float32 arrays.
 
     Raises:
-        ValueError: If Detectron2 has no such network.
+        UserError: If Detectron2 has no such network.
     """
     _architecture(backbone)
     return {
@@ -52,12 +53,12 @@ def write_pickle(path, backbone):
         backbone: As for `to_state_dict`.
 
     Raises:
-        ValueError: If Detectron2 has no such network, or would not take a file
+        UserError: If Detectron2 has no such network, or would not take a file
             of this name for a pickle.
     """
     path = pathlib.Path(path)
     if path.suffix != ".pkl":
-        raise ValueError(
+        raise UserError(
             f"Received {path.name!r}; expected a name that ends in '.pkl', by "
             "which Detectron2 knows the format. Rename the file."
         )
@@ -85,7 +86,7 @@ def config_text(backbone, *, weights, mean, std):
         A YAML document, to be merged into the configuration of a detector.
 
     Raises:
-        ValueError: If Detectron2 has no such network.
+        UserError: If Detectron2 has no such network.
     """
     architecture = _architecture(backbone)
     blocks, width = sum(architecture.depths), architecture.width
@@ -121,7 +122,7 @@ def _architecture(backbone):
     architecture = ARCHITECTURES.get(backbone.name)
     if architecture is None or architecture.cifar_stem:
         known = [n for n, a in ARCHITECTURES.items() if not a.cifar_stem]
-        raise ValueError(
+        raise UserError(
             f"Received backbone {backbone.name!r}; expected one that "
             f"Detectron2 has: {', '.join(known)}. Use the torchvision format "
             "for the others."

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
+from mec_tf.errors import UserError
 from mec_tf.evaluations.features import pixels
 from mec_tf.files import unreplaced
 from mec_tf.formats import keras_file, origins, saved_model
@@ -38,7 +39,7 @@ def open_encoder(name):
         when the encoder does, and what `encoder.json` says of an export.
 
     Raises:
-        ValueError: If it is none of these.
+        UserError: If it is none of these.
     """
     if name == PIXELS:
         return pixels, {"checksum": PIXELS}
@@ -73,7 +74,7 @@ def open_model(name):
         [0, 1] to features `[n, d]`, and the card as of `open_encoder`.
 
     Raises:
-        ValueError: If it is none of these.
+        UserError: If it is none of these.
     """
     require_weights(name)
     if name.startswith(RANDOM):
@@ -102,17 +103,17 @@ def _open_model(name):
         card = _card(path)
         encoder = _from_keras_file(path / keras_file.KERAS_FILE)
         return encoder, card | {"checksum": _of_files(path)}
-    raise ValueError(_NOTHING.format(name=name))
+    raise UserError(_NOTHING.format(name=name))
 
 
 def require_weights(name):
     """Makes sure that there is something to train.
 
     Raises:
-        ValueError: If the encoder is `pixels`.
+        UserError: If the encoder is `pixels`.
     """
     if name == PIXELS:
-        raise ValueError(
+        raise UserError(
             "--encoder=pixels has no weights to train; give an export, a"
             " workdir or random:BACKBONE"
         )
@@ -122,7 +123,7 @@ def trained_at(name):
     """Side of the images that an encoder was trained at, or None.
 
     Raises:
-        ValueError: If the encoder is not there.
+        UserError: If the encoder is not there.
     """
     folder = Path(name)
     if name == PIXELS or name.startswith(RANDOM) or folder.is_file():
@@ -130,7 +131,7 @@ def trained_at(name):
     if (folder / FLAGS_FILE).exists():
         return int(pretraining_flags(folder, "encoder")["image_size"])
     if not folder.is_dir():
-        raise ValueError(_NOTHING.format(name=name))
+        raise UserError(_NOTHING.format(name=name))
     return _card(folder)["image_size"]
 
 
@@ -148,7 +149,7 @@ def _card(folder):
 
 def _from_keras_file(path):
     if not path.exists():
-        raise ValueError(
+        raise UserError(
             f"{path} is missing; export the encoder anew, or name another one"
         )
     return keras_file.as_encoder(keras.saving.load_model(path, compile=False))

@@ -8,6 +8,7 @@ network, like the encoder.
 
 import numpy as np
 
+from mec_tf.errors import UserError
 from mec_tf.formats import torchvision
 from mec_tf.models import heads
 
@@ -24,7 +25,7 @@ def to_state_dict(networks):
         A dict from names such as "module.encoder.conv1.weight" to NumPy arrays.
 
     Raises:
-        ValueError: If a network has another name.
+        UserError: If a network has another name.
     """
     state_dict = {}
     for part, network in networks.items():
@@ -48,7 +49,7 @@ def load_state_dict(networks, state_dict):
         state_dict: A dict in the layout of the authors' checkpoints.
 
     Raises:
-        ValueError: If a network has another name, or its weights are not there
+        UserError: If a network has another name, or its weights are not there
             or of other shapes.
     """
     for part, network in networks.items():
@@ -79,7 +80,7 @@ def build_projector(state_dict):
         What `heads.build_projector` returns, with fresh weights.
 
     Raises:
-        ValueError: If the checkpoint has no projector, or one whose hidden
+        UserError: If the checkpoint has no projector, or one whose hidden
             layers differ in width.
     """
     prefix = _layout("projector")[0]
@@ -89,13 +90,13 @@ def build_projector(state_dict):
         if name.startswith(prefix) and np.ndim(tensor) == 2
     ]
     if not shapes:
-        raise ValueError(
+        raise UserError(
             f"Received a checkpoint without {prefix}0.weight; expected the "
             "authors' projector. Give their whole checkpoint."
         )
     hidden = {rows for rows, _ in shapes[:-1]}
     if len(hidden) > 1:
-        raise ValueError(
+        raise UserError(
             "Received a checkpoint whose projector has hidden layers of "
             f"{' and '.join(map(str, sorted(hidden)))}; expected one width, as "
             "in the authors' code. Give the backbone's weights alone, by "
@@ -135,7 +136,7 @@ def _layout(part):
         "target_projector": ("module.teacher.fc.", _place_in_head),
     }
     if part not in layouts:
-        raise ValueError(
+        raise UserError(
             f"Received a network named {part!r}; expected one of "
             f"{', '.join(layouts)}. Rename it."
         )

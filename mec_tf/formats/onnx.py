@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from mec_tf.errors import MissingPackage
 from mec_tf.files import replaced_file
 
 
@@ -19,13 +20,13 @@ def write_onnx(encoder, path):
             "images", `[n, h, w, 3]`, and the output "features", or the dict's.
 
     Raises:
-        ImportError: If `tf2onnx` is not installed.
+        MissingPackage: If `tf2onnx` is not installed.
     """
     try:
         import tf2onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             "Writing ONNX needs the package tf2onnx, which is not installed. "
             "Run: pip install 'tf2onnx>=1.17'"
         ) from error

@@ -11,6 +11,7 @@ import keras
 
 from mec_tf import checkpoint, run_record, workdir
 from mec_tf.augment import policy
+from mec_tf.errors import UserError
 from mec_tf.files import unreplaced
 from mec_tf.formats import keras_file, mec_checkpoint, torchvision
 from mec_tf.formats.card import CARD, read_card
@@ -52,12 +53,12 @@ def from_run(folder, *, step=None, network="online", setting="workdir"):
         setting: The field that named the run, for a message.
 
     Raises:
-        ValueError: If there is no such run, checkpoint or network.
+        UserError: If there is no such run, checkpoint or network.
     """
     flags = workdir.pretraining_flags(folder, setting)
     record = run_record.read(folder)
     if network == "target" and float(flags["ema_base"]) == 0:
-        raise ValueError(
+        raise UserError(
             f"the run in {folder} has no target network (--ema_base=0); give"
             " --network=online"
         )
@@ -99,7 +100,7 @@ def from_export(folder):
         folder: `pathlib.Path` of an export that holds `encoder.keras`.
 
     Raises:
-        ValueError: If it holds none, or a card that is no export's.
+        UserError: If it holds none, or a card that is no export's.
     """
     try:
         card, encoder = unreplaced(
@@ -113,13 +114,13 @@ def from_export(folder):
         about = {name: card[name] for name in names}
         about["run"] = card.get("run")  # older cards have none
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
             f" {CARD}; give the folder of a SavedModel or Keras export, or"
             " random:BACKBONE"
         ) from error
     if isinstance(encoder.output, dict):
-        raise ValueError(
+        raise UserError(
             f"--encoder={folder} returns more than features"
             f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
             " that it was made from"
@@ -137,9 +138,9 @@ def from_torch(path, backbone, *, network="online"):
         network: "online" or "target"; torchvision's have the former only.
 
     Raises:
-        ImportError: If `torch` is not installed.
+        MissingPackage: If `torch` is not installed.
         OSError: If there is no such file.
-        ValueError: If it holds other weights.
+        UserError: If it holds other weights.
     """
     state_dict = read_torch_file(path)
     about = _about_untrained(backbone) | {"objective": "mec"}
@@ -153,7 +154,7 @@ def from_torch(path, backbone, *, network="online"):
             state_dict,
         )
     elif network == "target":
-        raise ValueError(
+        raise UserError(
             f"{path} holds one network, by torchvision's names; leave out"
             " --network=target"
         )

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mec_tf.errors import UserError
 from mec_tf.files import replaced_folder
 from mec_tf.formats import keras_file
 from mec_tf.formats.card import CARD, read_card, write_card
@@ -199,7 +200,7 @@ def load(folder):
         and the dict of `encoder.json`.
 
     Raises:
-        ValueError: If the folder is not an export.
+        UserError: If the folder is not an export.
     """
     try:
         card = read_card(folder)
@@ -207,7 +208,7 @@ def load(folder):
             root = tf.saved_model.load(str(place))
         serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
+        raise UserError(
             f"{folder} is not an exported encoder: it needs saved_model.pb,"
             f" variables/ and {CARD}; name a folder that mec_tf.train or"
             " mec_tf.export wrote"

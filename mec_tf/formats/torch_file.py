@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 
+from mec_tf.errors import MissingPackage, UserError
 from mec_tf.files import replaced_file
 
 
@@ -22,16 +23,16 @@ def read_torch_file(path):
         float32.
 
     Raises:
-        ImportError: If `torch` is not installed.
+        MissingPackage: If `torch` is not installed.
         OSError: If there is no such file.
-        ValueError: If the file holds no state dict, or more than weights.
+        UserError: If the file holds no state dict, or more than weights.
     """
     torch = _import_torch()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = (str(error).strip().splitlines() or ["it is cut off"])[0]
-        raise ValueError(
+        raise UserError(
             f"Received {path}, which cannot be unpickled with weights only: "
             f"{reason} Expected a file of torch.save that holds tensors and "
             "plain containers. Save the module's state_dict()."
@@ -42,7 +43,7 @@ def read_torch_file(path):
     if not isinstance(content, dict) or not all(
         isinstance(tensor, torch.Tensor) for tensor in content.values()
     ):
-        raise ValueError(
+        raise UserError(
             f"Received {path}, which holds no state dict; expected a dict from "
             "names to tensors, by itself or under 'state_dict' or 'model'. "
             "Save the module's state_dict() with torch.save."
@@ -60,7 +61,7 @@ def write_torch_file(path, state_dict):
         state_dict: A dict from names to NumPy arrays.
 
     Raises:
-        ImportError: If `torch` is not installed.
+        MissingPackage: If `torch` is not installed.
     """
     torch = _import_torch()
     tensors = {
@@ -82,7 +83,7 @@ def _import_torch():
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             "Reading and writing PyTorch's files needs the package torch, "
             "which is not installed. Run: pip install torch"
         ) from error

@@ -11,6 +11,7 @@ import re
 import keras
 import numpy as np
 
+from mec_tf.errors import UserError
 from mec_tf.models.batch_norm import BatchNormalization
 
 # Keras keeps [h, w, in, out] and [in, out]; PyTorch [out, in, h, w], [out, in].
@@ -48,7 +49,7 @@ def to_state_dict(backbone, *, rename=layer_name):
         momentum, to int64 zero. The classifier, "fc", is not there.
 
     Raises:
-        ValueError: If the model has weights of other kinds of layers.
+        UserError: If the model has weights of other kinds of layers.
     """
     state_dict = {}
     for name, variable in _variables(backbone, rename).items():
@@ -72,7 +73,7 @@ def load_state_dict(backbone, state_dict, *, rename=layer_name):
         rename: Function from a layer's name to PyTorch's name for it.
 
     Raises:
-        ValueError: If names are missing or unexpected, or shapes differ; lists
+        UserError: If names are missing or unexpected, or shapes differ; lists
             the first of them, and changes no weight.
     """
     variables = _variables(backbone, rename)
@@ -94,7 +95,7 @@ def load_state_dict(backbone, state_dict, *, rename=layer_name):
         shown = sorted(complaints)[:_SHOWN]
         if len(complaints) > _SHOWN:
             shown.append(f"and {len(complaints) - _SHOWN} more")
-        raise ValueError(
+        raise UserError(
             f"Received a state dict that does not fit {backbone.name!r}: "
             f"{'; '.join(shown)}. Expected torchvision's names "
             "and shapes. Choose the backbone that the weights were made for."
@@ -118,7 +119,7 @@ def _variables(model, rename):
         elif type(layer) in (keras.layers.Conv2D, keras.layers.Dense):
             named = {"weight": layer.kernel, "bias": layer.bias}
         elif layer.weights:
-            raise ValueError(
+            raise UserError(
                 f"Received model {model.name!r} with layer {layer.name!r} of "
                 f"type {type(layer).__name__}; expected a residual network of "
                 "mec_tf. Use the SavedModel or Keras format for this one."

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from mec_tf.errors import UserError
 from mec_tf.models.resnet import ARCHITECTURES, resnet
 
 # NASNet decides by the size of its maps where to shrink them, so Keras builds
@@ -36,7 +37,7 @@ def build_backbone(name):
         globally average-pooled features `[n, d]`; any n, h and w.
 
     Raises:
-        ValueError: If the name is unknown.
+        UserError: If the name is unknown.
 
     Example:
         >>> build_backbone("resnet_tiny").output_shape
@@ -47,12 +48,12 @@ def build_backbone(name):
     if name in _APPLICATIONS:
         return _without_top(_APPLICATIONS[name])
     if name.startswith(_ONE_SIZE):
-        raise ValueError(
+        raise UserError(
             f"Received backbone {name!r}, which Keras builds for one size of "
             "images; expected a network for images of any size. Choose another "
             "one, such as keras:EfficientNetV2B0."
         )
-    raise ValueError(
+    raise UserError(
         f"Received backbone {name!r}; expected one of "
         f"{', '.join([*ARCHITECTURES, *_APPLICATIONS])}. Choose one of these."
     )

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from mec_tf.errors import UserError
+
 
 def build_encoder(backbone, *, mean, std):
     """Puts the normalisation of the training images in front of a backbone.
@@ -99,7 +101,7 @@ def with_more_outputs(encoder, *, projector=None, intermediate=False):
         `[n, h', w', c]`, where `intermediate` (Detectron2's names).
 
     Raises:
-        ValueError: If the backbone has no such stages.
+        UserError: If the backbone has no such stages.
     """
     normalization, backbone = normalization_of(encoder), backbone_of(encoder)
     outputs = {"features": backbone.output}
@@ -120,7 +122,7 @@ def _stages(backbone):
         if block_end:
             maps[f"res{int(block_end[1]) + 1}"] = layer.output
     if list(maps) != ["res2", "res3", "res4", "res5"]:
-        raise ValueError(
+        raise UserError(
             f"Received backbone {backbone.name!r}, which has no stages res2 to"
             " res5; expected one of mec_tf's residual networks. Leave out"
             " --intermediate."

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from mec_tf.errors import UserError
 from mec_tf.models.batch_norm import BatchNormalization
 
 
@@ -26,12 +27,12 @@ def build_projector(input_dim, *, dim, layers, hidden_dim=None):
         A functional `keras.Model`, `[n, input_dim]` to `[n, dim]`.
 
     Raises:
-        ValueError: If `layers` is not positive.
+        UserError: If `layers` is not positive.
 
     Source: the MEC paper's implementation details; its authors' code.
     """
     if layers < 1:
-        raise ValueError(
+        raise UserError(
             f"Received layers={layers}; expected 1 or more. Pass 3 for the "
             "paper's projector."
         )

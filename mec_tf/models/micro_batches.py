@@ -14,6 +14,8 @@ Memory Limited Setup" (GradCache), https://arxiv.org/abs/2101.06983.
 
 import tensorflow as tf
 
+from mec_tf.errors import UserError
+
 
 def count(micro_batch_size, *, batch_size, replicas):
     """How many micro-batches each replica takes one after the other.
@@ -28,13 +30,13 @@ def count(micro_batch_size, *, batch_size, replicas):
         int, at least 1.
 
     Raises:
-        ValueError: If micro-batches do not divide the batch or replicas do not
+        UserError: If micro-batches do not divide the batch or replicas do not
             divide micro-batches.
     """
     if micro_batch_size == 0:
         return 1
     if batch_size % micro_batch_size or micro_batch_size % replicas:
-        raise ValueError(
+        raise UserError(
             f"--micro_batch_size={micro_batch_size} is over all devices, as is"
             f" --batch_size={batch_size}; expected a divisor of the batch that"
             f" is a multiple of the {replicas} devices: give another one"

@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from mec_tf.errors import Diverged
+
 
 class Divergence(keras.callbacks.Callback):
     """Raises when the loss becomes NaN or infinite.
@@ -23,7 +25,7 @@ class Divergence(keras.callbacks.Callback):
         """Looks at the running mean of the loss, which keeps a NaN.
 
         Raises:
-            FloatingPointError: At the first step that shows it.
+            Diverged: At the first step that shows it.
         """
         if not math.isfinite(logs["loss"]):
             step = self.model.steps_taken
@@ -31,7 +33,7 @@ class Divergence(keras.callbacks.Callback):
             # is finite. Where the forward pass did, batch norm's statistics
             # are spoilt, too.
             half = self.model.compute_dtype == "float16"
-            raise FloatingPointError(
+            raise Diverged(
                 f"the loss became {logs['loss']} at step {step}; the last good"
                 " checkpoint is kept: "
                 + ("try `precision`=mixed_bfloat16, or " if half else "")

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from mec_tf.errors import UserError
 from mec_tf.optimizers.sgd import SGD
 
 
@@ -29,7 +30,7 @@ class LARS(SGD):
         **kwargs: Those of `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: If `momentum`, `weight_decay` or `trust_coefficient` is out
+        UserError: If `momentum`, `weight_decay` or `trust_coefficient` is out
             of range.
 
     Source: You et al., 2017, https://arxiv.org/abs/1708.03888.
@@ -53,7 +54,7 @@ class LARS(SGD):
             **kwargs,
         )
         if trust_coefficient <= 0:
-            raise ValueError(
+            raise UserError(
                 f"Received trust_coefficient={trust_coefficient}; expected a "
                 "float > 0. Pass 0.001 for the usual one."
             )

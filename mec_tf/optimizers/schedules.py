@@ -10,6 +10,8 @@ import math
 import keras
 from keras import ops
 
+from mec_tf.errors import UserError
+
 
 @keras.saving.register_keras_serializable(package="mec_tf")
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
@@ -24,7 +26,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: Steps of the whole run, > 0.
 
     Raises:
-        ValueError: If the steps are out of range.
+        UserError: If the steps are out of range.
 
     Source: the MEC authors' code, which sets the rate at every step.
     """
@@ -32,7 +34,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak, *, warmup_steps, total_steps):
         super().__init__()
         if not 0 <= warmup_steps <= total_steps or total_steps < 1:
-            raise ValueError(
+            raise UserError(
                 f"Received warmup_steps={warmup_steps} and "
                 f"total_steps={total_steps}; expected 0 <= warmup_steps <= "
                 "total_steps and total_steps > 0. Shorten the warm-up or "

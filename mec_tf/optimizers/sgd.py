@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mec_tf.errors import UserError
+
 
 @keras.saving.register_keras_serializable(package="mec_tf")
 class SGD(keras.optimizers.Optimizer):
@@ -27,7 +29,7 @@ class SGD(keras.optimizers.Optimizer):
         **kwargs: Those of `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: If `momentum` or `weight_decay` is out of range.
+        UserError: If `momentum` or `weight_decay` is out of range.
 
     Source: Sutskever et al., 2013, in the form of `torch.optim.SGD`.
     """
@@ -45,12 +47,12 @@ class SGD(keras.optimizers.Optimizer):
         # handed the weight decay.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         if not 0 <= momentum < 1:
-            raise ValueError(
+            raise UserError(
                 f"Received momentum={momentum}; expected a float in [0, 1). "
                 "Pass 0.9 for the usual one."
             )
         if weight_decay < 0:
-            raise ValueError(
+            raise UserError(
                 f"Received weight_decay={weight_decay}; expected a float >= 0. "
                 "Pass 0 for none."
             )
