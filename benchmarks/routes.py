@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
-from mec_tf.files import replaced_folder
+from mec_tf.files.atomic import replaced_folder
 from mec_tf.formats import onnx, origins, saved_model, torch_file, torchvision
 from mec_tf.models.encoder import backbone_of
 from mec_tf.models.resnet import ARCHITECTURES

@@ -15,7 +15,7 @@ import sys
 # `python -m mec_tf.train`: a main begins, and this is its first moment.
 if sys.argv[:1] == ["-m"]:
     try:
-        from mec_tf import interrupt
+        from mec_tf.command_line import interrupt
 
         interrupt.end_at_once()
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ _ROOMS = ("objectives", "models", "optimizers", "formats")
 def __getattr__(name):
     """Imports what is asked for: a config or a room."""
     if name in _CONFIGS:
-        return getattr(importlib.import_module("mec_tf.configs"), name)
+        return getattr(importlib.import_module("mec_tf.config"), name)
     if name in _ROOMS:
         return importlib.import_module(f"mec_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

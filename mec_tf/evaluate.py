@@ -15,30 +15,26 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from mec_tf import (
-    command,
-    config,
-    distribute,
-    path_lists,
-    run_record,
-    workdir,
-)
-from mec_tf.command import say
+from mec_tf import legacy_command, legacy_flags
 from mec_tf.data import labelled, sources
 from mec_tf.data.crops import usual_crop_fraction
 from mec_tf.data.file_names import stored
 from mec_tf.data.sources import Source, checksum
+from mec_tf.distribution import strategies
 from mec_tf.errors import UserError
 from mec_tf.evaluations import finetune, knn, linear, logistic
 from mec_tf.evaluations.feature_cache import features_of
 from mec_tf.evaluations.suites import PUBLISHED, SUITES
 from mec_tf.evaluations.supervised import Recipe
-from mec_tf.files import partial_of, replaced_file
+from mec_tf.files import path_lists
+from mec_tf.files.atomic import partial_of, replaced_file
 from mec_tf.formats import encoders, feature_file
-from mec_tf.monitors.divergence import Divergence
-from mec_tf.monitors.ownership import Ownership
-from mec_tf.monitors.progress import Progress
-from mec_tf.monitors.saver import Saver
+from mec_tf.legacy_command import say
+from mec_tf.training import run_record, workdir
+from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.callbacks.ownership import Ownership
+from mec_tf.training.callbacks.progress import Progress
+from mec_tf.training.callbacks.saver import Saver
 
 PROTOCOLS = ("knn", "linear", "logistic", "finetune", "transfer", "features")
 # What flags that are not given mean to a protocol.
@@ -68,20 +64,20 @@ ONLY_IN_JSON = (
     "chosen_on",
 )
 
-FLAGS = config.FLAGS
-config.data(image_size=None)
-config.seed()
-config.device(
-    distribute.ON_ONE_MACHINE,
+FLAGS = legacy_flags.FLAGS
+legacy_flags.data(image_size=None)
+legacy_flags.seed()
+legacy_flags.device(
+    strategies.ON_ONE_MACHINE,
     what="linear and finetune train on these devices; features are extracted"
     " and images scored on one.",
 )
-config.evaluation(PROTOCOLS, list(SUITES))
-config.labelled_part()
-config.crops()
-config.neighbours(knn.METRICS)
-config.classifiers()
-config.keeping()
+legacy_flags.evaluation(PROTOCOLS, list(SUITES))
+legacy_flags.labelled_part()
+legacy_flags.crops()
+legacy_flags.neighbours(knn.METRICS)
+legacy_flags.classifiers()
+legacy_flags.keeping()
 
 
 class Subject(NamedTuple):
@@ -121,7 +117,7 @@ def main():
 def evaluate(held):
     """Scores every encoder on the same images, prints one table."""
     started = time.monotonic()
-    flagfile = config.flagfile_name(sys.argv)
+    flagfile = legacy_flags.flagfile_name(sys.argv)
     if flagfile and not FLAGS.workdir:
         FLAGS.workdir = f"runs/{flagfile}"
     names = [
@@ -129,7 +125,7 @@ def evaluate(held):
         for text in FLAGS.encoder
         for name in path_lists.split(text, field="encoder")
     ]
-    strategy = command.prepare_devices()
+    strategy = legacy_command.prepare_devices()
     by = FLAGS.transfer_by if FLAGS.protocol == "transfer" else FLAGS.protocol
     settle(by)
     if by == "finetune":
@@ -137,7 +133,7 @@ def evaluate(held):
             encoders.require_weights(name)
     task = None
     if FLAGS.protocol not in ("transfer", "features"):
-        task = make_task(config.source_options(), FLAGS.metric)
+        task = make_task(legacy_flags.source_options(), FLAGS.metric)
         FLAGS.metric = task.metric
     subjects = make_subjects(names)
     output = place_of_scores(flagfile, by)
@@ -145,11 +141,11 @@ def evaluate(held):
         held.enter_context(
             workdir.claim(
                 Path(FLAGS.workdir),
-                config.resolved(),
+                legacy_flags.resolved(),
                 kind=run_record.EVALUATION,
-                defaults=config.defaults(),
+                defaults=legacy_flags.defaults(),
                 overwrite=FLAGS.overwrite,
-                ignored=(*config.WHERE_AND_HOW, "output"),
+                ignored=(*legacy_flags.WHERE_AND_HOW, "output"),
             )
         )
 
@@ -172,7 +168,7 @@ def evaluate(held):
             result["top1"] = rows[0]["top1"]
     result = {
         "protocol": FLAGS.protocol,
-        "flags": config.resolved(),
+        "flags": legacy_flags.resolved(),
         "seconds": round(time.monotonic() - started, 1),
         **result,
     }
@@ -288,7 +284,7 @@ def transfer(subjects, by, strategy):
         )
     tasks, missing = {}, []
     for name, one in chosen.items():
-        options = config.source_options() | {
+        options = legacy_flags.source_options() | {
             "dataset": one.dataset,
             "train_split": one.train_split,
             "test_split": one.test_split,
@@ -458,7 +454,7 @@ def write_features(subjects):
             " leave the others out"
         )
     (subject,) = subjects
-    source = sources.load(**config.source_options()).pretrain
+    source = sources.load(**legacy_flags.source_options()).pretrain
     # All that can fail fails before features are computed.
     files = source.names or [str(k) for k in range(source.size)]
     names = feature_file.stored_names(files)
@@ -557,7 +553,7 @@ def watch(model, passes, base_lrs, checkpoints, first_step):
             passes,
             minutes=FLAGS.checkpoint_minutes,
             each_epoch=False,
-            workers=distribute.Workers(model.distribute_strategy),
+            workers=strategies.Workers(model.distribute_strategy),
         )
         callbacks.insert(0, Ownership(Path(FLAGS.workdir)))
         saver.keep_means(model)
@@ -592,4 +588,4 @@ def print_table(rows, shares=("mean_per_class", "map11")):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    legacy_command.run(main)

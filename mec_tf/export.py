@@ -6,9 +6,9 @@ python -m mec_tf.export --from_torch=resnet50.pth --backbone=resnet50
 
 from pathlib import Path
 
-from mec_tf import command, config
+from mec_tf import legacy_command, legacy_flags
 from mec_tf.errors import UserError
-from mec_tf.files import replaced_folder
+from mec_tf.files.atomic import replaced_folder
 from mec_tf.formats import (
     detectron2,
     keras_file,
@@ -26,13 +26,13 @@ from mec_tf.formats.card import (
 from mec_tf.formats.origins import RANDOM
 from mec_tf.formats.pixel_range import with_guess
 from mec_tf.models.encoder import backbone_of, with_more_outputs
-from mec_tf.monitors.history import last_scores
+from mec_tf.training.callbacks.history import last_scores
 
 FORMATS = ("saved_model", "keras", "onnx", "torchvision", "detectron2")
 OF_WEIGHTS = ("torchvision", "detectron2")
 
-FLAGS = config.FLAGS
-config.export(FORMATS, origins.NETWORKS)
+FLAGS = legacy_flags.FLAGS
+legacy_flags.export(FORMATS, origins.NETWORKS)
 
 
 def main():
@@ -165,4 +165,4 @@ WRITERS = {
 }
 
 if __name__ == "__main__":
-    command.run(main)
+    legacy_command.run(main)

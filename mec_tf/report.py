@@ -7,33 +7,36 @@ python -m mec_tf.report --views --flagfile=flags/imagenet.cfg --data_dir=DIR
 import sys
 from pathlib import Path
 
-from mec_tf import command, config, distribute, path_lists, workdir
+from mec_tf import legacy_command, legacy_flags
 from mec_tf.augment import policy as policies
 from mec_tf.data import sources
+from mec_tf.distribution import strategies
 from mec_tf.errors import UserError
+from mec_tf.files import path_lists
 from mec_tf.models import backbones
-from mec_tf.monitors import history
 from mec_tf.objectives import OBJECTIVES
 from mec_tf.plots.curves import draw_curves
 from mec_tf.plots.views import draw_views
+from mec_tf.training import workdir
+from mec_tf.training.callbacks import history
 
-FLAGS = config.FLAGS
+FLAGS = legacy_flags.FLAGS
 # Every flag that a flagfile for training may hold.
-config.data(image_size=224)
-config.views(policies.PRESETS, bare=True)
-config.model(backbones.NAMES)
-config.objective(OBJECTIVES)
-config.optimisation()
-config.seed()
-config.device(distribute.STRATEGIES)
-config.running()
+legacy_flags.data(image_size=224)
+legacy_flags.views(policies.PRESETS, bare=True)
+legacy_flags.model(backbones.NAMES)
+legacy_flags.objective(OBJECTIVES)
+legacy_flags.optimisation()
+legacy_flags.seed()
+legacy_flags.device(strategies.STRATEGIES)
+legacy_flags.running()
 
 
 def main():
     """Draws the curves of the runs named, and views if asked for them."""
     # A flagfile's `--views=PRESET` says which, not that they are wanted.
-    wants_views = config.is_named("views", sys.argv)
-    flagfile = config.flagfile_name(sys.argv)
+    wants_views = legacy_flags.is_named("views", sys.argv)
+    flagfile = legacy_flags.flagfile_name(sys.argv)
     names = FLAGS.workdir and path_lists.split(FLAGS.workdir, field="workdir")
     runs = [Path(name) for name in names or ()]
     if not (runs or wants_views):
@@ -48,7 +51,7 @@ def main():
             # The run's flags first: the command line has the last word.
             program, *flags = sys.argv
             kept = f"--flagfile={runs[0] / workdir.FLAGS_FILE}"
-            config.parse([program, kept, *flags])
+            legacy_flags.parse([program, kept, *flags])
         name = flagfile or FLAGS.dataset.replace("/", "_")
         path = figures / "views.png" if runs else Path(f"{name}_views.png")
         views(path)
@@ -71,11 +74,11 @@ def curves(runs, figures):
 
 def views(path):
     """Draws a grid of the views of the flags' data."""
-    splits = sources.load(**config.source_options())
-    policy = policies.preset(**config.policy_options())
+    splits = sources.load(**legacy_flags.source_options())
+    policy = policies.preset(**legacy_flags.policy_options())
     draw_views(splits.pretrain, policy, path, seed=FLAGS.seed)
     print(f"views: {path}")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    legacy_command.run(main)

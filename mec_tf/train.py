@@ -11,12 +11,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mec_tf import command, config, distribute, objectives, run_record, workdir
+from mec_tf import legacy_command, legacy_flags, objectives
 from mec_tf.augment import policy as policies
-from mec_tf.checkpoint import Checkpoints
-from mec_tf.command import say
 from mec_tf.data import bad_images, pipeline, sources
+from mec_tf.distribution import strategies
 from mec_tf.formats import card, saved_model
+from mec_tf.legacy_command import say
 from mec_tf.models import (
     SiameseModel,
     backbones,
@@ -25,40 +25,44 @@ from mec_tf.models import (
     micro_batches,
 )
 from mec_tf.models.encoder import in_float32
-from mec_tf.monitors.divergence import Divergence
-from mec_tf.monitors.history import History, last_scores
-from mec_tf.monitors.ownership import Ownership
-from mec_tf.monitors.progress import Progress
-from mec_tf.monitors.representation import Representation
-from mec_tf.monitors.saver import Saver
 from mec_tf.optimizers import LARS, SGD, LossScale, WarmupCosine, schedules
-from mec_tf.plan import make_plan, segments, table
+from mec_tf.pretraining.representation import Representation
+from mec_tf.training import run_record, workdir
+from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.callbacks.history import History, last_scores
+from mec_tf.training.callbacks.ownership import Ownership
+from mec_tf.training.callbacks.progress import Progress
+from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.checkpoint import Checkpoints
+from mec_tf.training.schedule import make_plan, segments, table
 
 # Most images that a monitor looks at: enough for RankMe (its section 4).
 MONITORED = 25_600
 
-FLAGS = config.FLAGS
-config.data(image_size=224)
-config.views(policies.PRESETS)
-config.model(backbones.NAMES)
-config.objective(objectives.OBJECTIVES)
-config.optimisation()
-config.seed()
-config.device(distribute.STRATEGIES)
-config.running()
+FLAGS = legacy_flags.FLAGS
+legacy_flags.data(image_size=224)
+legacy_flags.views(policies.PRESETS)
+legacy_flags.model(backbones.NAMES)
+legacy_flags.objective(objectives.OBJECTIVES)
+legacy_flags.optimisation()
+legacy_flags.seed()
+legacy_flags.device(strategies.STRATEGIES)
+legacy_flags.running()
 
 
 def main():
     """Reads the flags and wires the rooms."""
-    name = config.flagfile_name(sys.argv) or FLAGS.dataset.replace("/", "_")
+    name = legacy_flags.flagfile_name(sys.argv) or FLAGS.dataset.replace(
+        "/", "_"
+    )
     FLAGS.workdir = FLAGS.workdir or f"runs/{name}"
     FLAGS.export_dir = FLAGS.export_dir or f"exports/{name}"
     run, export = Path(FLAGS.workdir), Path(FLAGS.export_dir)
 
     # --- where it computes ---------------------------------------------------
-    strategy = command.prepare_devices(compiled=FLAGS.jit == "on")
+    strategy = legacy_command.prepare_devices(compiled=FLAGS.jit == "on")
     keras.config.set_dtype_policy(FLAGS.precision)
-    workers = distribute.Workers(strategy)
+    workers = strategies.Workers(strategy)
     with contextlib.ExitStack() as held, workers.losses_named():
         pretrain(run, export, strategy, workers, held)
 
@@ -71,8 +75,8 @@ def pretrain(run, export, strategy, workers, held):
     tell = say if workers.is_chief else keep_silent
 
     # --- what it sees --------------------------------------------------------
-    splits = sources.load(**config.source_options())
-    policy = policies.preset(**config.policy_options())
+    splits = sources.load(**legacy_flags.source_options())
+    policy = policies.preset(**legacy_flags.policy_options())
     plan = make_plan(
         images=splits.pretrain.size,
         batch_size=FLAGS.batch_size,
@@ -85,7 +89,7 @@ def pretrain(run, export, strategy, workers, held):
     )
 
     # --- what learns ---------------------------------------------------------
-    distribute.rows_per_replica(strategy, plan.m)  # a run would be begun first
+    strategies.rows_per_replica(strategy, plan.m)  # a run would be begun first
     rates = build_schedules(plan)
     with strategy.scope():
         model = build_model(policy, rates, plan, strategy)
@@ -98,9 +102,9 @@ def pretrain(run, export, strategy, workers, held):
 
     # --- what is kept --------------------------------------------------------
     flags = {
-        "flags": config.resolved(),
-        "defaults": config.defaults(),
-        "ignored": config.WHERE_AND_HOW,
+        "flags": legacy_flags.resolved(),
+        "defaults": legacy_flags.defaults(),
+        "ignored": legacy_flags.WHERE_AND_HOW,
     }
     record = None
     if workers.is_chief:
@@ -154,7 +158,7 @@ def pretrain(run, export, strategy, workers, held):
     with saver.kept_without_images(), bad_images.named(splits):
         for segment in segments(plan, first_step):
             model.fit(
-                distribute.spread(
+                strategies.spread(
                     strategy,
                     functools.partial(
                         pipeline.training_batches,
@@ -270,7 +274,7 @@ def build_model(policy, rates, plan, strategy):
     optimizer.build(model.learned)
     model.compile(
         optimizer=optimizer,
-        jit_compile=distribute.compiles_steps(
+        jit_compile=strategies.compiles_steps(
             FLAGS.jit, strategy, deterministic=FLAGS.deterministic
         ),
         steps_per_execution=plan.steps_per_execution,
@@ -295,7 +299,7 @@ def dry_run(model, source, policy, plan, strategy, workers):
             if network
         ),
         ("optimizer", FLAGS.optimizer),
-        ("devices", f"{replicas}: {', '.join(distribute.devices(strategy))}"),
+        ("devices", f"{replicas}: {', '.join(strategies.devices(strategy))}"),
         ("precision", FLAGS.precision),
         ("compiled by XLA", "yes" if model.jit_compile else "no"),
         ("micro-batches", f"{parts}"),
@@ -313,7 +317,7 @@ def dry_run(model, source, policy, plan, strategy, workers):
         seed=FLAGS.seed,
     )
     logs = model.fit(
-        distribute.spread(strategy, batches, batch_size=small),
+        strategies.spread(strategy, batches, batch_size=small),
         steps_per_epoch=1,
         shuffle=False,
         verbose=0,
@@ -412,4 +416,4 @@ def evaluation_sets(splits):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    legacy_command.run(main)

@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_images
 from tensorflow.python.framework.config import disable_op_determinism
 
 from benchmarks.torchvision_on_cpu import import_torchvision
-from mec_tf import files
+from mec_tf.files import atomic
 
 REPOSITORY = Path(__file__).parents[1]
 # A run of digits that is small in everything.
@@ -39,7 +39,7 @@ SMALL = (
 DRIVER = """
 import contextlib, importlib, io, json, sys, traceback
 from absl import flags
-from mec_tf import command
+from mec_tf import legacy_command
 module = importlib.import_module(sys.argv[1])
 results = []
 for line in json.load(sys.stdin):
@@ -50,7 +50,7 @@ for line in json.load(sys.stdin):
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            command.run(module.main)
+            legacy_command.run(module.main)
         except SystemExit as end:
             code = end.code or 0
             if isinstance(code, str):
@@ -85,11 +85,13 @@ def left_by_the_dead(path, kind):
 
     Args:
         path: `pathlib.Path`.
-        kind: `partial` or `former`, see `mec_tf.files`.
+        kind: `partial` or `former`, see `mec_tf.files.atomic`.
     """
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    name = {"partial": files.partial_of, "former": files.former_of}[kind](path)
+    name = {"partial": atomic.partial_of, "former": atomic.former_of}[kind](
+        path
+    )
     return name.with_name(
         name.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
     )

@@ -21,15 +21,15 @@ from objectives.centred_info_nce import CentredInfoNCE
 
 import mec_tf  # noqa: F401, sets oneDNN before TensorFlow is loaded
 from benchmarks import scaling
-from mec_tf import distribute
 from mec_tf.augment import policy as policies
-from mec_tf.checkpoint import Checkpoints
 from mec_tf.data import pipeline, sources
+from mec_tf.distribution import strategies
 from mec_tf.models import SiameseModel, heads
 from mec_tf.models.batch_norm import BatchNormalization
 from mec_tf.objectives import Objective, spectral_norm
 from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import LARS, SGD
+from mec_tf.training.checkpoint import Checkpoints
 from tests.drills import two_workers
 
 BATCH, STEPS, SAVED = 32, 5, 3
@@ -143,7 +143,7 @@ def batches(strategy, first_step=FIRST_STEP):
         seed=3,
         first_step=first_step,
     )
-    return distribute.spread(strategy, make_batches, BATCH)
+    return strategies.spread(strategy, make_batches, BATCH)
 
 
 def fit(model, strategy, last_step, found):
@@ -235,13 +235,13 @@ def resume(model, strategy, saved, case):
 def main():
     folder, kind, *count = sys.argv[1:]
     if kind == "workers":
-        strategy = distribute.get_strategy("multi_worker")
-        index = distribute.Workers(strategy).index
+        strategy = strategies.get_strategy("multi_worker")
+        index = strategies.Workers(strategy).index
         collect(strategy, folder, f"worker{index}")
         return
-    distribute.split_cpu(int(*count))
+    strategies.split_cpu(int(*count))
     one = count == ["1"]
-    strategy = distribute.get_strategy("one_device" if one else "mirrored")
+    strategy = strategies.get_strategy("one_device" if one else "mirrored")
     models = collect(strategy, folder, *count)
     if not one:
         return

@@ -4,24 +4,24 @@ import errno
 
 import pytest
 
-from mec_tf import command, errors
+from mec_tf import errors, legacy_command
 
 
 def test_ctrl_c_that_does_not_wait_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(command.app, "run", lambda main, **_: main([]))
+    monkeypatch.setattr(legacy_command.app, "run", lambda main, **_: main([]))
 
     def interrupted():
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as ended:
-        command.run(interrupted)
+        legacy_command.run(interrupted)
     assert ended.value.code == 130
     (line,) = capsys.readouterr().err.splitlines()
     assert "only what was saved before is kept" in line
 
 
 def test_fields_are_shown_as_flags():
-    line = command.as_flags("`verbosity`=3: `unknown` is not a flag")
+    line = legacy_command.as_flags("`verbosity`=3: `unknown` is not a flag")
     assert line == "--verbosity=3: `unknown` is not a flag"
 
 
@@ -41,9 +41,9 @@ def unpacks():
     ],
 )
 def test_a_defect_keeps_its_traceback(monkeypatch, defect):
-    monkeypatch.setattr(command.app, "run", lambda main, **_: main([]))
+    monkeypatch.setattr(legacy_command.app, "run", lambda main, **_: main([]))
     with pytest.raises((ValueError, OSError, ImportError)):
-        command.run(defect)
+        legacy_command.run(defect)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_a_defect_keeps_its_traceback(monkeypatch, defect):
     ids=lambda error: type(error).__name__,
 )
 def test_a_mistake_is_one_line(monkeypatch, mistake):
-    monkeypatch.setattr(command.app, "run", lambda main, **_: main([]))
+    monkeypatch.setattr(legacy_command.app, "run", lambda main, **_: main([]))
 
     def mistaken():
         raise mistake
 
     with pytest.raises(SystemExit) as ended:
-        command.run(mistaken)
+        legacy_command.run(mistaken)
     assert "--verbosity" in ended.value.code
     assert len(ended.value.code.splitlines()) == 1

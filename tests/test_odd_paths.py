@@ -10,10 +10,10 @@ import tensorflow as tf
 from conftest import SMALL
 from PIL import Image
 
-from mec_tf.checkpoint import Checkpoints, restore_part
 from mec_tf.errors import UserError
-from mec_tf.literal_paths import is_pattern, literal
+from mec_tf.files.literal_paths import is_pattern, literal
 from mec_tf.plots.curves import draw_curves
+from mec_tf.training.checkpoint import Checkpoints, restore_part
 
 NAMES = [
     "lr[0.3]",

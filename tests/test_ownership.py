@@ -9,7 +9,7 @@ import pytest
 from conftest import SMALL
 from PIL import Image
 
-from mec_tf.run_lock import Lock
+from mec_tf.training.run_lock import Lock
 
 FOLDER = (
     *SMALL,

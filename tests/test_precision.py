@@ -9,13 +9,13 @@ from test_train import rows
 
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
-from mec_tf.checkpoint import Checkpoints
 from mec_tf.models import SiameseModel, heads
 from mec_tf.models.batch_norm import BatchNormalization
 from mec_tf.models.encoder import in_float32
-from mec_tf.monitors.divergence import Divergence
 from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD, LossScale
+from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.checkpoint import Checkpoints
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 SIZE = 8

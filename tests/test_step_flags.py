@@ -10,7 +10,7 @@ import tensorflow as tf
 from conftest import SMALL
 from test_train import assert_same_encoder, assert_same_run, rows
 
-from mec_tf import distribute
+from mec_tf.distribution import strategies
 
 # Eight steps per epoch.
 EIGHT = (*SMALL, "--batch_size=179", "--epochs=1", "--checkpoint_minutes=0")
@@ -114,7 +114,7 @@ def test_an_uneven_micro_batch_is_refused(runs):
 def test_xla_is_for_a_single_gpu_unless_told(
     jit, device, replicas, deterministic, expected
 ):
-    compiles = distribute.compiles_steps(
+    compiles = strategies.compiles_steps(
         jit, strategy_of(device, replicas), deterministic=deterministic
     )
     assert compiles == expected
@@ -128,7 +128,7 @@ def test_xla_is_refused_where_it_would_not_compile(
     replicas, deterministic, reason
 ):
     with pytest.raises(ValueError, match=reason):
-        distribute.compiles_steps(
+        strategies.compiles_steps(
             "on", strategy_of("CPU", replicas), deterministic=deterministic
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from conftest import SMALL
 
-from mec_tf.workdir import read_flags
+from mec_tf.training.workdir import read_flags
 
 
 def rows(workdir):

@@ -11,8 +11,8 @@ import time
 
 from conftest import environment
 
-from mec_tf.run_lock import Lock
-from mec_tf.workdir import LOCK_FILE
+from mec_tf.training.run_lock import Lock
+from mec_tf.training.workdir import LOCK_FILE
 
 SECONDS = 12
 STEPS = 300
@@ -22,11 +22,11 @@ BUSY, OTHERS_EXPORT = 3, 4
 RUN = """
 import hashlib, json, os, sys, time
 from pathlib import Path
-from mec_tf import workdir
+from mec_tf.training import workdir
 from mec_tf.errors import UserError
-from mec_tf.files import replaced_file, replaced_folder
+from mec_tf.files.atomic import replaced_file, replaced_folder
 from mec_tf.formats import card
-from mec_tf.run_record import PRETRAINING
+from mec_tf.training.run_record import PRETRAINING
 
 run, export = Path(sys.argv[1]), Path(sys.argv[2])
 flags, steps, busy, others = json.loads(sys.argv[3])
@@ -151,7 +151,7 @@ def test_many_at_one_moment_let_one_in(tmp_path):
     go = time.time() + 3
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from mec_tf.run_lock import Lock\n"
+        "from mec_tf.training.run_lock import Lock\n"
         "from mec_tf.errors import UserError\n"
         "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
         "try:\n"

@@ -8,7 +8,7 @@ import pytest
 from conftest import SMALL, command_line
 from test_train import rows
 
-from mec_tf import cluster, distribute
+from mec_tf.distribution import cluster, strategies
 from tests.drills import loopback
 
 SECONDS = 900  # generous: others may use the machine
@@ -105,7 +105,7 @@ WORKER = "/job:worker/replica:0/task:"
     ],
 )
 def test_a_worker_does_not_name_itself_as_lost(text, own, lost):
-    assert distribute.lost_worker(text, own) == lost
+    assert strategies.lost_worker(text, own) == lost
 
 
 WRONG = {

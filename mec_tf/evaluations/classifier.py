@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mec_tf import distribute
 from mec_tf.data import bad_images
+from mec_tf.distribution import strategies
 from mec_tf.evaluations import metrics
 from mec_tf.evaluations.features import require_some
 
@@ -76,7 +76,7 @@ class Classifier(keras.Model):
                 for scores in self(images, training=True)
             ]
             # Keras' optimizers add gradients over replicas.
-            replicas = distribute.current_replicas().count
+            replicas = strategies.current_replicas().count
             total = tf.add_n(losses) / replicas
         gradients = tape.gradient(total, [list(v) for _, v in self.groups])
         for (optimizer, variables), gradient in zip(

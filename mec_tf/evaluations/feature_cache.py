@@ -22,7 +22,7 @@ from mec_tf.data import bad_images, pipeline
 from mec_tf.data.sources import checksum
 from mec_tf.errors import UserError
 from mec_tf.evaluations.features import Features, extract
-from mec_tf.files import remove_leftovers, replaced_file
+from mec_tf.files.atomic import remove_leftovers, replaced_file
 
 # Of this layout; a new number makes old entries unknown.
 _VERSION = 2

@@ -90,8 +90,3 @@ def _room(shape, path):
     return np.lib.format.open_memmap(
         path, mode="w+", dtype=np.float32, shape=shape
     )
-
-
-def pixels(images):
-    """The baseline that looks at raw pixels: `[n, h, w, 3]` to `[n, hw3]`."""
-    return tf.reshape(images, [tf.shape(images)[0], -1])

@@ -12,10 +12,10 @@ import keras
 from absl import logging
 
 from mec_tf.augment.policy import Policy, View
-from mec_tf.checkpoint import Checkpoints
 from mec_tf.data import bad_images, pipeline
 from mec_tf.optimizers import WarmupCosine
-from mec_tf.plan import make_passes, segments
+from mec_tf.training.checkpoint import Checkpoints
+from mec_tf.training.schedule import make_passes, segments
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import contextlib
 import json
 
-from mec_tf import run_record
 from mec_tf.errors import UserError
-from mec_tf.run_lock import Lock
+from mec_tf.training import run_record
+from mec_tf.training.run_lock import Lock
+from mec_tf.training.workdir import FLAGS_FILE
 from mec_tf.version import __version__
-from mec_tf.workdir import FLAGS_FILE
 
 CARD = "encoder.json"
 # What exports of all formats consist of; what else stands there is the user's.

@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from mec_tf.errors import UserError
-from mec_tf.files import replaced_file
+from mec_tf.files.atomic import replaced_file
 from mec_tf.formats import torchvision
 from mec_tf.models.resnet import ARCHITECTURES
 

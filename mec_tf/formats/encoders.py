@@ -5,16 +5,15 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from mec_tf.checkpoint import sha256
 from mec_tf.data.sources import checksum
 from mec_tf.errors import UserError
-from mec_tf.evaluations.features import pixels
-from mec_tf.files import unreplaced
+from mec_tf.files.atomic import unreplaced
 from mec_tf.formats import keras_file, origins, saved_model
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.origins import RANDOM
 from mec_tf.formats.pixel_range import to_unit_range
-from mec_tf.workdir import FLAGS_FILE, pretraining_flags
+from mec_tf.training.checkpoint import sha256
+from mec_tf.training.workdir import FLAGS_FILE, pretraining_flags
 
 PIXELS = "pixels"
 _NOTHING = (
@@ -42,7 +41,7 @@ def open_encoder(name):
         UserError: If it is none of these.
     """
     if name == PIXELS:
-        return pixels, {"checksum": PIXELS}
+        return _pixels, {"checksum": PIXELS}
     folder = Path(name)
 
     def read():
@@ -179,3 +178,8 @@ def _of_files(folder):
 
 def _of_weights(backbone, encoder):
     return checksum(backbone, *encoder.get_weights())
+
+
+def _pixels(images):
+    """The baseline that looks at raw pixels: `[n, h, w, 3]` to `[n, hw3]`."""
+    return tf.reshape(images, [tf.shape(images)[0], -1])

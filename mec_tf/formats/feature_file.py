@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from mec_tf.data.file_names import is_unicode, printable, stored
 from mec_tf.errors import UserError
-from mec_tf.files import replaced_file
+from mec_tf.files.atomic import replaced_file
 
 SUFFIXES = (".npy", ".npz", ".parquet")
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from mec_tf.errors import MissingPackage
-from mec_tf.files import replaced_file
+from mec_tf.files.atomic import replaced_file
 
 
 def write_onnx(encoder, path):

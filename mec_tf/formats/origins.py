@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import keras
 
-from mec_tf import checkpoint, run_record, workdir
 from mec_tf.augment import policy
 from mec_tf.errors import UserError
-from mec_tf.files import unreplaced
+from mec_tf.files.atomic import unreplaced
 from mec_tf.formats import keras_file, mec_checkpoint, torchvision
 from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.keras_file import KERAS_FILE
 from mec_tf.formats.torch_file import read_torch_file
 from mec_tf.models import build_backbone, ema, heads
 from mec_tf.models.encoder import build_encoder
+from mec_tf.training import checkpoint, run_record, workdir
 
 RANDOM = "random:"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

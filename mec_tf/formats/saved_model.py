@@ -9,12 +9,12 @@ import tensorflow as tf
 from absl import logging
 
 from mec_tf.errors import UserError
-from mec_tf.files import replaced_folder
+from mec_tf.files.atomic import replaced_folder
+from mec_tf.files.literal_paths import is_pattern, literal
 from mec_tf.formats import keras_file
 from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
 from mec_tf.formats.pixel_range import as_float32, to_unit_range
-from mec_tf.literal_paths import is_pattern, literal
 from mec_tf.models.encoder import with_more_outputs
 
 GRAPH_FILE = "saved_model.pb"

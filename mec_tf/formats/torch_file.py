@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 
 from mec_tf.errors import MissingPackage, UserError
-from mec_tf.files import replaced_file
+from mec_tf.files.atomic import replaced_file
 
 
 def read_torch_file(path):

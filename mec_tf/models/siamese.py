@@ -8,8 +8,8 @@ BYOL (Grill et al., 2020), which MEC (Liu et al., NeurIPS 2022) builds on.
 import keras
 import tensorflow as tf
 
-from mec_tf import distribute
 from mec_tf.augment import photometric
+from mec_tf.distribution import strategies
 from mec_tf.models import ema, micro_batches
 from mec_tf.models.encoder import build_encoder
 from mec_tf.models.multi_worker_fit import MultiWorkerFit
@@ -124,7 +124,7 @@ class SiameseModel(MultiWorkerFit):
         if self.target is not None:
             ema.update_ema(self.target, self.online, self.ema_momentum(step))
         self.objective.update(
-            embeddings, step=step, replicas=distribute.current_replicas()
+            embeddings, step=step, replicas=strategies.current_replicas()
         )
 
         for name, value in logs.items():
@@ -185,7 +185,7 @@ class SiameseModel(MultiWorkerFit):
         """
         embeddings = Embeddings(online, targets or None, batch.get("label"))
         loss, logged = self.objective(
-            embeddings, step=step, replicas=distribute.current_replicas()
+            embeddings, step=step, replicas=strategies.current_replicas()
         )
         logs = {"loss": loss, **logged}
         return self.optimizer.scale_loss(loss), (embeddings, logs)

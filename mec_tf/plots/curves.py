@@ -7,7 +7,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 from mec_tf import objectives  # noqa: E402
-from mec_tf.files import replaced_file  # noqa: E402
+from mec_tf.files.atomic import replaced_file  # noqa: E402
 
 PANELS = (
     ("loss", "loss"),

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from mec_tf.augment import photometric
 from mec_tf.data import pipeline
-from mec_tf.files import replaced_file
+from mec_tf.files.atomic import replaced_file
 
 # Side of one picture in the grid, in inches.
 _SIDE = 1.25

@@ -45,16 +45,18 @@ FLAGS = (
 # A disk that takes two checkpoints, of three files each, and then is full.
 FULL_DISK = """
 import errno, os
-from mec_tf import command, files, train
-sync, left = files._sync, [6]
+from mec_tf import train
+from mec_tf import legacy_command
+from mec_tf.files import atomic
+sync, left = atomic._sync, [6]
 def sync_while_there_is_room(path):
     if "step-" in str(path):
         left[0] -= 1
     if left[0] < 0:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     sync(path)
-files._sync = sync_while_there_is_room
-command.run(train.main)
+atomic._sync = sync_while_there_is_room
+legacy_command.run(train.main)
 """
 # Longest time that one process may take, in seconds.
 PATIENCE = 1800

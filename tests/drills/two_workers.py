@@ -23,9 +23,9 @@ import tensorflow as tf
 from tensorflow.python.ops import collective_ops
 
 from benchmarks import scaling
-from mec_tf import distribute
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
+from mec_tf.distribution import strategies
 from mec_tf.models import SiameseModel, build_backbone, heads
 from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD
@@ -138,10 +138,10 @@ def measure(form):
     """What one process found, printed as JSON."""
     traced = []
     if "TF_CONFIG" in os.environ:
-        strategy = distribute.get_strategy("multi_worker")
+        strategy = strategies.get_strategy("multi_worker")
     else:
-        strategy = distribute.get_strategy("one_device")
-    workers = distribute.Workers(strategy)
+        strategy = strategies.get_strategy("one_device")
+    workers = strategies.Workers(strategy)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[workers.index % len(cores)]})
     with strategy.scope():
@@ -151,7 +151,7 @@ def measure(form):
         found["one"], found["million"] = empty_call(strategy)
     counted(traced)
     clock = Clock()
-    data = distribute.spread(strategy, batches, ROWS * workers.count)
+    data = strategies.spread(strategy, batches, ROWS * workers.count)
     steps = {"steps_per_epoch": WARM_UP + STEPS, "shuffle": False, "verbose": 0}
     model.fit(data, callbacks=[clock], **steps)
     print(

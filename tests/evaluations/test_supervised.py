@@ -347,8 +347,8 @@ def test_fine_tuning_moves_everything_and_learns(digits):
 
 REPLICAS = """
 import json, sys
-from mec_tf import distribute
-distribute.split_cpu(2)
+from mec_tf.distribution import strategies
+strategies.split_cpu(2)
 import tensorflow as tf, keras
 tf.config.experimental.enable_op_determinism()
 from mec_tf.data import sources
@@ -367,7 +367,7 @@ saved_model.save(encoder, "export", backbone="resnet_tiny", image_size=8,
                  dataset="digits", steps=0, scores={})
 results = {}
 for name in ("one_device", "mirrored"):
-    strategy = distribute.get_strategy(name)
+    strategy = strategies.get_strategy(name)
     models = []
     def watch(model, *_):
         models.append(model)

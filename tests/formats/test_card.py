@@ -10,8 +10,8 @@ from mec_tf.formats.card import (
     may_be_of,
     refuse_what_stands_in_the_way,
 )
-from mec_tf.run_record import PRETRAINING
-from mec_tf.workdir import claim
+from mec_tf.training.run_record import PRETRAINING
+from mec_tf.training.workdir import claim
 
 
 def test_a_free_name_is_free(tmp_path):

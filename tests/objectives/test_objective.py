@@ -14,12 +14,12 @@ from objectives.centred_info_nce import CentredInfoNCE
 
 from mec_tf.augment import photometric
 from mec_tf.augment import policy as policies
-from mec_tf.checkpoint import Checkpoints
 from mec_tf.errors import UserError
 from mec_tf.models import SiameseModel
 from mec_tf.objectives import Embeddings, Objective, mec, spectral_norm
 from mec_tf.objectives.replicas import ALONE, Replicas
 from mec_tf.optimizers import SGD
+from mec_tf.training.checkpoint import Checkpoints
 
 HERE = Path(__file__).parent
 SIZE, DIM, N = 8, 6, 12
@@ -246,10 +246,11 @@ def test_crops_share_what_they_exchange(form):
 # A program that gives the table one more objective and is then `train`.
 TRAIN = """
 from objectives.centred_info_nce import CentredInfoNCE
-from mec_tf import command, objectives
+from mec_tf import objectives
+from mec_tf import legacy_command
 objectives.OBJECTIVES["centred_info_nce"] = CentredInfoNCE
 from mec_tf import train
-command.run(train.main)
+legacy_command.run(train.main)
 """
 
 

@@ -8,7 +8,7 @@ from mec_tf import objectives
 from mec_tf.errors import UserError
 from mec_tf.objectives import Objective, mec
 from mec_tf.objectives.objective import check_needs
-from mec_tf.plan import make_plan
+from mec_tf.training.schedule import make_plan
 
 PLAN = make_plan(
     images=1000,

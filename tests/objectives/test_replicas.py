@@ -14,7 +14,7 @@ import mec_tf  # sets oneDNN before TensorFlow is loaded
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.distribute import current_replicas
+from mec_tf.distribution.strategies import current_replicas
 from mec_tf.objectives import Embeddings, mec
 from mec_tf.objectives.replicas import ALONE
 

@@ -1,0 +1,6 @@
+"""Settings as frozen dataclasses: one field per flag, said once."""
+
+from mec_tf.config.evaluate import EvaluateConfig as EvaluateConfig
+from mec_tf.config.export import ExportConfig as ExportConfig
+from mec_tf.config.pretrain import PretrainConfig as PretrainConfig
+from mec_tf.config.report import ReportConfig as ReportConfig

@@ -1,0 +1,1 @@
+"""Paths, and files and folders that appear whole or not at all."""

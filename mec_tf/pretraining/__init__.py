@@ -1,0 +1,1 @@
+"""Pretraining: a config in, a run and its encoder out."""

@@ -1,0 +1,1 @@
+"""What pretraining and the classifiers share: schedule, checkpoint, workdir."""

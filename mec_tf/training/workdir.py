@@ -1,0 +1,305 @@
+"""The folder of a run: whose it is, and whether it may be used."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mec_tf.errors import UserError
+from mec_tf.files.atomic import remove_folder, replaced_file
+from mec_tf.training import run_record
+from mec_tf.training.run_lock import Lock
+from mec_tf.training.run_record import PRETRAINING, RECORD_FILE, Record
+
+FLAGS_FILE = "flags.cfg"
+LOCK_FILE = ".lock"
+# Where a flag that is newer than a run has a default that would change what the
+# run does: the value that it goes on with. Every other has its default.
+FORMER_VALUES: dict[str, object] = {}
+# All that runs write, besides their flags; what else is in a workdir is the
+# user's, and never removed.
+_WRITTEN = (
+    RECORD_FILE,
+    "metrics.csv",
+    "scores.json",
+    "figures/curves.png",
+    "figures/views.png",
+    "tensorboard/events.out.tfevents.*",
+    # An evaluation's are in a folder for each encoder and set of images.
+    "checkpoints/*step-*/state.*",
+    "checkpoints/*step-*/manifest.json",
+    "checkpoints/*/*step-*/state.*",
+    "checkpoints/*/*step-*/manifest.json",
+)
+# What a process that was killed had begun to write: their names begin with a
+# full stop.
+_BEGUN = (
+    f".{FLAGS_FILE}.*",
+    f".{RECORD_FILE}.*",
+    ".metrics.csv.*",
+    ".scores.json.*",
+    "checkpoints/.step-*",
+    "checkpoints/*/.step-*",
+)
+# What there may be where no run has been begun yet.
+_BEFORE_A_RUN = (RECORD_FILE, LOCK_FILE, *_BEGUN[:2])
+
+
+@contextlib.contextmanager
+def claim(
+    workdir: Path,
+    flags: dict,
+    *,
+    kind: str,
+    overwrite: bool,
+    defaults: dict | None = None,
+    data: dict | None = None,
+    export: Path | None = None,
+    ignored: tuple[str, ...] = (),
+) -> Iterator[Record]:
+    """Makes the folder of a run, or takes up one that the same flags made.
+
+    Other processes are refused the folder until the context is left.
+
+    Args:
+        workdir: Where the run is kept.
+        flags: Dict of every resolved flag of the run.
+        kind: `run_record.PRETRAINING` or `run_record.EVALUATION`.
+        overwrite: Remove the run that stands there first, and its export. Only
+            a run of the same kind is, and only what runs write.
+        defaults: The default of each flag: what it was in a run that was begun
+            before there was such a flag, unless `FORMER_VALUES` knows better.
+        data: Role to the images that the run learns from, as
+            `run_record.of_images` gives them; others are refused.
+        export: The encoder that the run will write, if any; what stands there
+            may be removed.
+        ignored: Names of flags that may differ: they say where and how a run
+            computes, not what.
+
+    Yields:
+        The record of the run.
+
+    Raises:
+        UserError: If the folder holds something else, a run of another kind,
+            with other flags or on other images, or one that another process
+            is at work on; or if it is part of `export`, which is replaced.
+    """
+    defaults, data = defaults or {}, data or {}
+    if export is not None and workdir.resolve().is_relative_to(
+        export.resolve()
+    ):
+        raise UserError(
+            f"`workdir`={workdir} is part of `export_dir`={export}, which would"
+            " replace it; name another folder for one of them"
+        )
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"`workdir`={workdir} is a file; name a folder")
+    _require_kind(workdir, kind)
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = Lock(
+        workdir / LOCK_FILE,
+        f"`workdir`={workdir}",
+        remedy="or name another folder",
+    )
+    with lock:
+        # Again: it may have become another's before it was locked.
+        _require_kind(workdir, kind)
+        if overwrite:
+            _remove_run(workdir)
+            # Or the new run would be taken for exported before it is.
+            if export is not None and export.exists():
+                remove_folder(export)
+        if (workdir / FLAGS_FILE).exists() and not overwrite:
+            record = _take_up(workdir, flags, kind, defaults, data, ignored)
+        else:
+            record = run_record.begin(kind, defaults, data)
+            run_record.write(workdir, record)
+            _write_flags(workdir / FLAGS_FILE, flags)
+        yield record
+
+
+def join(
+    workdir: Path,
+    flags: dict,
+    *,
+    defaults: dict | None = None,
+    ignored: tuple[str, ...] = (),
+) -> None:
+    """Takes part in a run whose folder another process has claimed.
+
+    Args:
+        workdir: As in `claim`.
+        flags: As in `claim`.
+        defaults: As in `claim`.
+        ignored: As in `claim`.
+
+    Raises:
+        UserError: If the folder is not to be seen from here, or if the flags
+            are not those that it was claimed with.
+    """
+    if not (workdir / FLAGS_FILE).exists():
+        raise UserError(
+            f"`workdir`={workdir} holds no {FLAGS_FILE}, which the chief wrote"
+            " there; name a folder that all workers share"
+        )
+    _compare_flags(workdir, flags, defaults or {}, ignored)
+
+
+def read_flags(path: Path) -> dict[str, str]:
+    """The flags of a run as a dict of strings."""
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name.removeprefix("--"): value for name, _, value in pairs}
+
+
+def pretraining_flags(workdir: Path, setting: str) -> dict[str, str]:
+    """The flags of a run that pretrained an encoder.
+
+    Args:
+        workdir: Its folder.
+        setting: The field that named it, for the message.
+
+    Raises:
+        UserError: If there is no run, or one that evaluates.
+    """
+    if not (workdir / FLAGS_FILE).is_file():
+        raise UserError(
+            f"`{setting}`={workdir} holds no run ({FLAGS_FILE} is missing);"
+            " name the folder of a run"
+        )
+    flags = read_flags(workdir / FLAGS_FILE)
+    kind = run_record.kind_of(run_record.read(workdir), flags)
+    if kind != PRETRAINING:
+        raise UserError(
+            f"`{setting}`={workdir} holds {_named(kind)}; name the folder of a"
+            " run that pretrained an encoder"
+        )
+    return flags
+
+
+def distinct_names(workdirs: list[Path]) -> list[str]:
+    """A short name for each of several folders, no two of them equal.
+
+    The last part of each path, and as many before it as it takes: `a/x` and
+    `b/x` keep both of theirs.
+
+    Args:
+        workdirs: Different folders.
+    """
+    paths = [path.resolve() for path in workdirs]
+    length = 1
+    while True:
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+        length += 1
+
+
+def _require_kind(workdir, kind):
+    """Makes sure that a folder is free or holds a run of a kind."""
+    found = set(workdir.iterdir()) if workdir.exists() else set()
+    if workdir / FLAGS_FILE not in found:
+        if found - set(_matches(workdir, _BEFORE_A_RUN)):
+            raise UserError(
+                f"`workdir`={workdir} holds files but no run ({FLAGS_FILE} is"
+                " missing); name an empty or a new folder"
+            )
+        return
+    flags = read_flags(workdir / FLAGS_FILE)
+    there = run_record.kind_of(run_record.read(workdir), flags)
+    if there != kind:
+        raise UserError(
+            f"`workdir`={workdir} holds {_named(there)}, which stays as it is;"
+            f" {_named(kind)} needs a folder of its own: name another"
+        )
+
+
+def _named(kind):
+    return f"a run of {kind}" if kind else "a run of a kind that is not known"
+
+
+def _take_up(workdir, flags, kind, defaults, data, ignored):
+    """The record of a run that stands there, compared with what is asked."""
+    _compare_flags(workdir, flags, defaults, ignored)
+    record = run_record.read(workdir)
+    if record is None:  # begun by a version that kept none
+        record = run_record.begin(kind, {}, data)
+        run_record.write(workdir, record)
+    for role, now in data.items():
+        was = record.data.get(role)
+        if was is None or was["fingerprint"] == now["fingerprint"]:
+            continue
+        raise UserError(
+            f"`workdir`={workdir} holds a run on other images: it was begun on"
+            f" {was['description']}, fingerprint {was['fingerprint'][:8]}, and"
+            f" would go on on {now['description']}, fingerprint"
+            f" {now['fingerprint'][:8]}; give it the images back that it had,"
+            " name another `workdir`, or start anew with `overwrite`"
+        )
+    return record
+
+
+def _compare_flags(workdir, flags, defaults, ignored):
+    former = read_flags(workdir / FLAGS_FILE)
+    record = run_record.read(workdir)
+    known = record.defaults if record else {}
+    changes, gone = [], []
+    for name in sorted(former.keys() | flags.keys()):
+        if name in ignored:
+            continue
+        if name not in flags:
+            if former[name] != known.get(name):
+                gone.append(f"`{name}`={former[name]}")
+            continue
+        # Lines of flags that are None are left out, and of flags to come.
+        if name in known:
+            missing = None
+        else:
+            missing = FORMER_VALUES.get(name, defaults.get(name))
+        was, now = former.get(name, str(missing)), str(flags[name])
+        if was != now:
+            changes.append(f"`{name}` was {was} and is now {now}")
+    if gone:
+        raise UserError(
+            f"`workdir`={workdir} holds a run with {', '.join(gone)}, which"
+            " this version does not know; take the version that began it, name"
+            f" another `workdir`, or, if it makes no difference, remove the"
+            f" line from {workdir / FLAGS_FILE}"
+        )
+    if changes:
+        raise UserError(
+            f"{workdir} holds a run with other flags: {', '.join(changes)};"
+            " name another `workdir`, or start anew with `overwrite`"
+        )
+
+
+def _write_flags(path, flags):
+    with replaced_file(path) as partial:
+        partial.write_text(
+            "".join(
+                f"--{name}={value}\n"
+                for name, value in flags.items()
+                if value is not None
+            )
+        )
+
+
+def _remove_run(workdir):
+    """Removes what a run wrote, but for its flags, which are replaced.
+
+    Without them a folder that is half removed would not be taken for a run any
+    more.
+    """
+    folders = set()
+    for path in [*_matches(workdir, _WRITTEN), *_matches(workdir, _BEGUN)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        folders.update(set(path.parents) - {workdir, *workdir.parents})
+    for folder in sorted(folders, key=lambda path: -len(path.parts)):
+        if not (folder.is_symlink() or any(folder.iterdir())):
+            folder.rmdir()
+
+
+def _matches(workdir, patterns):
+    return [path for pattern in patterns for path in workdir.glob(pattern)]
