@@ -152,7 +152,9 @@ def test_a_classifier_with_the_layer_loads_when_told_to(names, place):
     saved = after(names, 'classifier.save("classifier.keras")')["classifier"]
     loaded = after(names, "safe_mode=False")["classifier"]
     images = names["images"]
-    np.testing.assert_allclose(loaded(images), saved(images), rtol=1e-5)
+    np.testing.assert_allclose(
+        loaded(images), saved(images), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_litert_keeps_features_and_says_what_int8_costs(names, place):
@@ -176,7 +178,8 @@ def test_saving_again_keeps_signatures_only_if_they_are_passed(names, place):
     np.testing.assert_allclose(
         stored.signatures["serving_default"](images=images)["features"],
         tf.saved_model.load(place / EXPORT)(images),
-        rtol=1e-5,
+        rtol=1e-3,
+        atol=1e-5,
     )
     tf.saved_model.save(names["loaded"], place / "bare")
     assert not set(tf.saved_model.load(place / "bare").signatures) & expected
@@ -206,7 +209,8 @@ def test_the_command_line_serves_files(place):
     np.testing.assert_allclose(
         np.load(place / "features/features.npy"),
         expected(images=tf.constant([file]))["features"],
-        rtol=1e-5,
+        rtol=1e-3,
+        atol=1e-5,
     )
 
 
