@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mec_tf.models import build_backbone, heads
 from mec_tf.models.batch_norm import TOGETHER, BatchNormalization
-from mec_tf.objectives.spectral_norm import POWER_ITERATIONS, TRIALS
+from mec_tf.objectives import spectral_norm
 
 REPLICAS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 BYTES = 4  # all that travels is float32
@@ -87,7 +87,7 @@ def collectives(
         ),
         "feature": Collective("objective", pairs, pairs * d * d),
     }[form]
-    guard = 2 * POWER_ITERATIONS
+    guard = 2 * spectral_norm.POWER_ITERATIONS
     together = replicas <= TOGETHER
     return [
         Collective("gradients", 1, parameters),
@@ -102,7 +102,7 @@ def collectives(
             views * sum(2 * c for c in online),
         ),
         objective,
-        Collective("guard", guard, guard * pairs * d * TRIALS),
+        Collective("guard", guard, guard * pairs * d * spectral_norm.TRIALS),
     ]
 
 

@@ -28,10 +28,13 @@ class CentredInfoNCE(Objective):
         return loss, {"similarity": tf.reduce_mean(similarities)}
 
     def update(self, embeddings, *, step, replicas):
-        z = tf.cast(tf.concat(embeddings.online, 0), tf.float32)
-        mean = replicas.sum(tf.reduce_mean(z, 0)) / replicas.count
+        mean = tf.reduce_mean(unit(tf.concat(embeddings.online, 0)), 0)
+        mean = replicas.sum(mean) / replicas.count
         self.centre.assign(0.9 * self.centre + 0.1 * mean)
 
     def centred(self, z):
-        z = tf.cast(z, tf.float32) - self.centre
-        return tf.math.l2_normalize(z, 1)
+        return unit(unit(z) - self.centre)
+
+
+def unit(z):
+    return tf.math.l2_normalize(tf.cast(z, tf.float32), 1)
