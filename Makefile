@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-interop lint format lock clean help
+.PHONY: demo test test-interop test-wheel lint format lock clean help
 
 help:
 	@echo "make demo    set up, pretrain on handwritten digits, export, score"
 	@echo "make test    set up, lint, run every test"
 	@echo "make test-interop  exports in TensorFlow 2.15 with tensorflow-addons"
-	@echo "make lint    ruff, without changing anything"
+	@echo "make test-wheel  the installed wheel, in an empty environment"
+	@echo "make lint    ruff and mypy, without changing anything"
 	@echo "make format  ruff, in place"
 	@echo "make lock    resolve the newest versions that setup.cfg allows"
 	@echo "make clean   remove .venv*, caches, runs/digits and exports/digits"
@@ -44,6 +45,26 @@ test-interop:
 	@test -z "$(INTEROP_REQUIRED)"
 endif
 
+# What a user gets: a wheel in an environment of its own, used from a folder in
+# which there is nothing of this repository.
+test-wheel: .venv/.runtime
+	set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; \
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation \
+	    --wheel-dir "$$place" .; \
+	$(PYTHON) -m venv "$$place/venv"; \
+	"$$place/venv/bin/python" -m pip install -c requirements.lock \
+	    "$$place"/mec_tf-*.whl; \
+	mkdir "$$place/empty"; cd "$$place/empty"; \
+	export PATH="$$place/venv/bin:$$PATH"; unset PYTHONPATH; \
+	mec-tf --version; \
+	mec-tf train --preset=digits --epochs=1 --warmup_epochs=0 \
+	    --lambda_warmup_epochs=0; \
+	mec-tf evaluate --protocol=knn --dataset=digits \
+	    --encoder=exports/digits --output=scores.json; \
+	mec-tf report --workdir=runs/digits; \
+	mec-tf export --workdir=runs/digits --format=keras; \
+	ls exports runs/digits scores.json
+
 .venv-interop/.installed: requirements-interop.lock
 	test -x .venv-interop/bin/python || $(INTEROP_PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install -r requirements-interop.lock
@@ -52,6 +73,7 @@ endif
 lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/.test
 	$(BIN)/ruff check --fix .

@@ -30,7 +30,7 @@ class Config:
                 raise UserError(f"`{name}`{_shown(value)} {error}") from None
         for group in reversed(type(self).__mro__):
             if "_check" in vars(group):
-                group._check(self)
+                vars(group)["_check"](self)
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Self:

@@ -119,7 +119,7 @@ class EvaluateConfig(
                 "`validation_fraction`=0: logistic chooses its penalty on a"
                 " validation part; give a share above 0, such as 0.2"
             )
-        if by == "finetune" and len(self.head_lr or ()) > 1:
+        if by == "finetune" and self.head_lr and len(self.head_lr) > 1:
             rates = ",".join(f"{rate:g}" for rate in self.head_lr)
             raise UserError(
                 f"`head_lr`={rates}: fine-tuning has one head; give one rate"

@@ -125,7 +125,7 @@ def run_name(arguments: list[str]) -> str | None:
     return presets.last_name(arguments)
 
 
-def flag_values(config: type[Config]) -> flags.FlagValues:
+def flag_values(config: type[Config]) -> Any:
     """A config's flags, and those that every main takes."""
     found = flags.FlagValues()
     for one in settings_of(config).values():
@@ -238,7 +238,7 @@ class _SettingFlag(flags.Flag):
             return
         value = self._parse(argument)
         if facts.repeated and self.is_set:
-            value = (*self.value, *value)
+            value = (*(self.value or ()), *value)
         self.value = value
         self.present += 1
         self.is_set = True

@@ -67,7 +67,7 @@ def last_name(arguments: list[str]) -> str | None:
 
 
 def _expanded(arguments: list[str], parents: tuple[Path, ...]) -> list[str]:
-    found = []
+    found: list[str] = []
     rest = list(arguments)
     while rest:
         if rest[0] == "--":

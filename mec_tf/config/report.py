@@ -17,7 +17,10 @@ class ReportConfig(Pretraining):
     """
 
     views: str = varied(Views, "views", bare=True)
-    workdir: tuple[str, ...] | None = varied(Workdir, "workdir")
+    # Several, where pretraining has one.
+    workdir: tuple[str, ...] | None = varied(  # type: ignore[assignment]
+        Workdir, "workdir"
+    )
     draw_views: bool = setting(
         False,
         "Draw what the network sees. A bare --views on the command line asks"

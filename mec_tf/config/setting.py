@@ -64,7 +64,7 @@ def setting(default: Any, help: str, **facts: Any) -> Any:
     )
 
 
-def varied(owner: type, name: str, **changes: Any) -> Any:
+def varied(owner: Any, name: str, **changes: Any) -> Any:
     """A field as in `owner`, another config's, but for `changes`.
 
     Args:
@@ -281,9 +281,13 @@ _TRUTHS = {"true": True, "t": True, "1": True} | {
 }
 
 
-@functools.cache
 def settings_of(config: type) -> dict[str, Setting]:
     """The settings of a config class by name, group after group."""
+    return _settings_of(config)
+
+
+@functools.cache
+def _settings_of(config: Any) -> dict[str, Setting]:
     hints = typing.get_type_hints(config)
     groups = [one for one in config.__mro__[1:] if _own(one)] + [config]
     # A field stands in the group that it was first declared in.
@@ -318,7 +322,10 @@ def _setting(field: Any, hint: Any, group: str) -> Setting:
         if typing.get_origin(hint) in (typing.Union, types.UnionType)
         else (hint,)
     )
-    kind, word, counts, single = None, None, [], False
+    kind: type = str
+    word: str | None = None
+    counts: list[int | None] = []
+    single = False
     for member in members:
         origin, inside = typing.get_origin(member), typing.get_args(member)
         if origin is Literal:
@@ -344,6 +351,8 @@ def _setting(field: Any, hint: Any, group: str) -> Setting:
         kind=kind,
         optional=optional,
         word=word,
-        counts=None if None in counts else tuple(sorted(counts)),
+        counts=None
+        if None in counts
+        else tuple(sorted(count for count in counts if count is not None)),
         single=single,
     )

@@ -6,6 +6,7 @@ names them, so that `sides` need not know them.
 """
 
 import sys
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -66,7 +67,10 @@ def exact(c: tf.Tensor, *, order: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reduce_sum(tf.math.log(tf.abs(diagonal))) + poison, s + poison
 
 
-FORMS = {"taylor": taylor, "exact": exact}
+FORMS: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
+    "taylor": taylor,
+    "exact": exact,
+}
 
 
 def _alternating(powers):

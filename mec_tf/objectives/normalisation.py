@@ -6,7 +6,7 @@ through s; `sides` takes care of it for both views of a pair.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -73,7 +73,8 @@ def normalised(
         raise ValueError(
             f"embedding_norm is {embedding_norm!r}; expected 'l2' or 'batch'."
         )
-    tensors, places = [], {}
+    tensors: list[tf.Tensor] = []
+    places: dict[Any, int] = {}
 
     def place(z):
         if z.ref() not in places:

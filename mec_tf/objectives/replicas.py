@@ -1,7 +1,7 @@
 """What an objective has to know of the replicas that share its batch."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -10,7 +10,8 @@ def _identity(tensor):
     return tensor
 
 
-class Replicas(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Replicas:
     """The replicas over which one global batch is spread.
 
     Whoever trains builds it, from `tf.distribute` or from anything else that
