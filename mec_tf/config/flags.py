@@ -236,7 +236,7 @@ class _SettingFlag(flags.Flag):
         if facts.bare and argument == "true":
             self.present += 1
             return
-        value = self._parse(argument)
+        value: Any = self._parse(argument)
         if facts.repeated and self.is_set:
             value = (*(self.value or ()), *value)
         self.value = value
