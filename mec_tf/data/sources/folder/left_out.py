@@ -2,8 +2,8 @@
 
 import collections
 
-from mec_tf.data import suffixes
 from mec_tf.data.file_names import printable
+from mec_tf.data.sources.folder import suffixes
 from mec_tf.errors import UserError
 
 _KINDS_TOLD = 6

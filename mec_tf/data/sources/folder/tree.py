@@ -5,7 +5,8 @@ import dataclasses
 import os
 import re
 
-from mec_tf.data import headers, suffixes
+from mec_tf.data import headers
+from mec_tf.data.sources.folder import suffixes
 
 # What file servers, systems and programs put among other people's images, in
 # small letters: thumbnails, deleted files, caches. What begins with a dot is
