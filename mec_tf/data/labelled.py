@@ -79,9 +79,9 @@ def hold_out(source, share, *, seed):
     chosen = _drawn(source, share, seed, _HOLD_OUT, leave=1)
     if not chosen.any():
         raise UserError(
-            f"--validation_fraction={share:g}: a validation part of "
+            f"`validation_fraction`={share:g}: a validation part of "
             f"{source.description} needs at least 2 images of a class, but "
-            f"each has 1; raise --label_fraction, or take a protocol that "
+            f"each has 1; raise `label_fraction`, or take a protocol that "
             "holds none out (knn, finetune)"
         )
     return chosen
@@ -124,8 +124,8 @@ def listed(source, path):
     """
     if source.names is None:
         raise UserError(
-            f"--split_file={path}: the images of {source.description} have no "
-            "names; use --label_fraction"
+            f"`split_file`={path}: the images of {source.description} have no "
+            "names; use `label_fraction`"
         )
     # As file names are: bytes that need not be UTF-8.
     text = os.fsdecode(Path(path).read_bytes())
@@ -147,12 +147,12 @@ def listed(source, path):
     ):
         if wrong:
             raise UserError(
-                f"--split_file={path} names {len(wrong):,} {what} images of "
+                f"`split_file`={path} names {len(wrong):,} {what} images of "
                 f"{len(lines):,}: {_some(wrong)}; the images are called such "
                 f"as {source.names[0]}"
             )
     if not lines:
-        raise UserError(f"--split_file={path} is empty; name images in it")
+        raise UserError(f"`split_file`={path} is empty; name images in it")
     chosen = np.concatenate(found)
     return source.part(chosen, f"those that {path} names")
 

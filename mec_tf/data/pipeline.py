@@ -89,12 +89,12 @@ def training_batches(
         raise UserError(
             f"A batch of {batch_size} images was asked of {source.size} "
             f"({source.description}). Expected a batch between 1 and "
-            f"{source.size}: lower --batch_size or add images."
+            f"{source.size}: lower `batch_size` or add images."
         )
     if batch_size % workers:
         raise UserError(
             f"A batch of {batch_size} images cannot be shared evenly by "
-            f"{workers} workers. Make --batch_size a multiple of {workers}."
+            f"{workers} workers. Make `batch_size` a multiple of {workers}."
         )
     labels = tf.constant(source.labels) if labelled else None
     views = policy.views

@@ -186,13 +186,13 @@ def find_builder(name, data_dir):
         raise UserError(
             f"Unknown dataset: 'tfds:{name}'. Expected the name of a builder "
             "of TensorFlow Datasets, such as tfds:cifar10, or of a set "
-            f"prepared under --data_dir ({data_dir or 'its default'})."
+            f"prepared under `data_dir` ({data_dir or 'its default'})."
         ) from error
     if not builder.info.splits:
         raise UserError(
             f"tfds:{name} is not prepared: {builder.data_dir} does not hold "
             f"it. Prepare it with `tfds build {name} --data_dir=DIR` and give "
-            "the same --data_dir."
+            "the same `data_dir`."
         )
     return builder
 
