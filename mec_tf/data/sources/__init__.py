@@ -28,21 +28,22 @@ def load(
     tfds: a set that TensorFlow Datasets has prepared under `data_dir`.
 
     Args:
-      dataset: "digits", "folder" or "tfds:NAME[/CONFIG]".
-      data_dir: the folder of images, or TensorFlow Datasets' directory.
-      train_split: name of the split to learn from.
-      test_split: name of the split to test on.
-      seed: decides which images are held out where there is no test split.
+        dataset: "digits", "folder" or "tfds:NAME[/CONFIG]".
+        data_dir: the folder of images, or TensorFlow Datasets' directory.
+        train_split: name of the split to learn from.
+        test_split: name of the split to test on.
+        seed: decides which images are held out where there is no test split.
 
     Returns:
-      Splits(pretrain, bank, test), each a `Source`; bank and test are None
-      where there are no labels.
+        Splits(pretrain, bank, test), each a `Source`; bank and test are None
+        where there are no labels.
 
     Raises:
-      UserError: for an unknown data set or split, a set that is not prepared,
-        a folder without readable images.
-      MissingPath: for a missing folder.
-      TooManyBadImages: if more than a tenth of at least 100 files are refused.
+        UserError: for an unknown data set or split, a set that is not prepared,
+            a folder without readable images.
+        MissingPath: for a missing folder.
+        TooManyBadImages: if more than a tenth of at least 100 files are
+            refused.
     """
     if dataset == "digits":
         return digits.load(train_split, test_split, seed)

@@ -17,30 +17,29 @@ class Source:
     """A numbered set of images.
 
     Attributes:
-      name: short, such as "digits".
-      description: for people: which split of what, how many images.
-      size: number of images.
-      read: TensorFlow function from a scalar int64 index to the image: a
-        scalar string of encoded bytes, or uint8 `[h, w, 3]`.
-      labelled: whether the images have labels.
-      read_labels: function from int64 indices `[k]`, or None for all, to the
-        images' labels; may take long, so `labels` calls it only when it is
-        asked.
-      class_names: one per label's value, or None.
-      multi_label: whether an image may be of several classes: labels are then
-        int64 `[size, classes]`, 1 present, 0 absent, -1 neither counts.
-      file_names: one per image, or None.
-      read_names: function that returns all file names where they must be
-        looked up first, or None.
-      identify: function without arguments that returns a checksum, which
-        changes when the images do (folders: when a file's name, size or time
-        of change does).
-      fingerprint: as `identify`, but equal for a copy of the images in another
-        place and at another time (folders: file names inside the folder and
-        sizes).
-      orientations: int8 `[size]`, Exif's, 1 (upright) to 8, or None where
-        there is nothing to turn.
-      bad: remembers images that cannot be read; None where all can.
+        name: short, such as "digits".
+        description: for people: which split of what, how many images.
+        size: number of images.
+        read: TensorFlow function from a scalar int64 index to the image: a
+            scalar string of encoded bytes, or uint8 `[h, w, 3]`.
+        read_labels: function from int64 indices `[k]`, or None for all, to the
+            images' labels; may take long, so `labels` calls it only when it is
+            asked.
+        class_names: one per label's value, or None.
+        multi_label: whether an image may be of several classes: labels are then
+            int64 `[size, classes]`, 1 present, 0 absent, -1 neither counts.
+        file_names: one per image, or None.
+        read_names: function that returns all file names where they must be
+            looked up first, or None.
+        identify: function without arguments that returns a checksum, which
+            changes when the images do (folders: when a file's name, size or
+            time of change does).
+        fingerprint: as `identify`, but equal for a copy of the images in
+            another place and at another time (folders: file names inside the
+            folder and sizes).
+        orientations: int8 `[size]`, Exif's, 1 (upright) to 8, or None where
+            there is nothing to turn.
+        bad: remembers images that cannot be read; None where all can.
     """
 
     name: str
@@ -66,10 +65,10 @@ class Source:
         """Labels of some images: no more are read than these.
 
         Args:
-          indices: int64 `[k]`, which images.
+            indices: int64 `[k]`, which images.
 
         Returns:
-          int64 `[k]` or `[k, classes]`, or None without labels.
+            int64 `[k]` or `[k, classes]`, or None without labels.
         """
         if self.read_labels is None:
             return None
@@ -87,8 +86,8 @@ class Source:
         """Some of the images, renumbered, as a source.
 
         Args:
-          indices: int64 `[k]`, which images.
-          share: for people, such as "1 % of each class".
+            indices: int64 `[k]`, which images.
+            share: for people, such as "1 % of each class".
         """
         indices = np.asarray(indices, np.int64)
         places = tf.constant(indices)

@@ -14,11 +14,11 @@ class Classes:
     """What folders say of the images in them.
 
     Attributes:
-      names: the class folders' names; empty without class folders.
-      labels: int64 `[images]`, -1 for strays; None without class folders.
-      inside: path of the folder that holds the class folders; "" at the top.
-      loose: how many images lie beside folders, where for them there are no
-        labels.
+        names: the class folders' names; empty without class folders.
+        labels: int64 `[images]`, -1 for strays; None without class folders.
+        inside: path of the folder that holds the class folders; "" at the top.
+        loose: how many images lie beside folders, where for them there are no
+            labels.
     """
 
     names: tuple[str, ...] = ()
@@ -34,11 +34,11 @@ def find_classes(paths, known=()):
     round all the others is no class. A few images beside them are strays.
 
     Args:
-      paths: relative path of each image.
-      known: names of classes; a single folder called so is a class.
+        paths: relative path of each image.
+        known: names of classes; a single folder called so is a class.
 
     Returns:
-      `Classes`.
+        `Classes`.
     """
     rest, inside = list(enumerate(paths)), []
     while True:

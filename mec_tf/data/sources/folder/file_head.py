@@ -9,11 +9,11 @@ class FileHead(NamedTuple):
     """What a file's head tells.
 
     Attributes:
-      orientation: Exif's, 1 (upright) to 8; 0 where it is no image.
-      is_sixteen_bit: whether the image has more bits than are read.
-      objection: why it cannot be read; else None.
-      unread: an image's format that is not read; else None.
-      is_text: whether it may be a text; None where there is nothing to read.
+        orientation: Exif's, 1 (upright) to 8; 0 where it is no image.
+        is_sixteen_bit: whether the image has more bits than are read.
+        objection: why it cannot be read; else None.
+        unread: an image's format that is not read; else None.
+        is_text: whether it may be a text; None where there is nothing to read.
     """
 
     orientation: int

@@ -103,7 +103,7 @@ def _report(listing):
     """Says what was understood of a folder, and what is left out of it.
 
     Raises:
-      TooManyBadImages: where more than a tenth of at least 100 is damaged.
+        TooManyBadImages: where more than a tenth of at least 100 is damaged.
     """
     for line in listing.notes:
         logging.warning("%s", line)

@@ -21,14 +21,14 @@ class Listing:
     """The images under one folder, in natural order.
 
     Attributes:
-      folder: the folder's path.
-      paths: one path per image.
-      orientations: int8 `[images]`, Exif's, 1 (upright) to 8.
-      class_names: the class folders' names; empty without class folders.
-      labels: int64 `[images]`, or None without class folders.
-      refused: path -> why it cannot be used.
-      left_out: `LeftOut`, files that are no images that we read.
-      notes: lines that say what was understood.
+        folder: the folder's path.
+        paths: one path per image.
+        orientations: int8 `[images]`, Exif's, 1 (upright) to 8.
+        class_names: the class folders' names; empty without class folders.
+        labels: int64 `[images]`, or None without class folders.
+        refused: path -> why it cannot be used.
+        left_out: `LeftOut`, files that are no images that we read.
+        notes: lines that say what was understood.
     """
 
     folder: str

@@ -22,11 +22,11 @@ def require_no_splits_below(folders, data_dir):
     """Refuses training and test folders that lie inside classes.
 
     Args:
-      folders: paths of all folders below the one to learn from.
-      data_dir: path that the user gave.
+        folders: paths of all folders below the one to learn from.
+        data_dir: path that the user gave.
 
     Raises:
-      UserError: where one folder holds training and test images.
+        UserError: where one folder holds training and test images.
     """
     roles = collections.defaultdict(dict)
     for path in folders:

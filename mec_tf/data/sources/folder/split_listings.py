@@ -20,19 +20,19 @@ def find(data_dir, train_split, test_split):
     """Lists the images of a folder's splits.
 
     Args:
-      data_dir: path of a folder.
-      train_split: as `find_splits` takes it.
-      test_split: as `find_splits` takes it.
+        data_dir: path of a folder.
+        train_split: as `find_splits` takes it.
+        test_split: as `find_splits` takes it.
 
     Returns:
-      Found(train, test): a `Listing` each; test is None where there is no such
-      subfolder. Labels count through the classes of both.
+        Found(train, test): a `Listing` each; test is None where there is no
+        such subfolder. Labels count through the classes of both.
 
     Raises:
-      UserError: without a path, without images in it, where a split that was
-        asked for does not exist, where a layout has two meanings, where more
-        images are in formats that are not read than in others.
-      MissingPath: where there is no such folder.
+        UserError: without a path, without images in it, where a split that was
+            asked for does not exist, where a layout has two meanings, where
+            more images are in formats that are not read than in others.
+        MissingPath: where there is no such folder.
     """
     data_dir = _checked(data_dir)
     splits = find_splits(data_dir, train_split, test_split)

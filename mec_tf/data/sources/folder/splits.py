@@ -22,11 +22,11 @@ class Splits:
     """Where the images of a folder's splits are.
 
     Attributes:
-      train: path of a folder.
-      test: path of a folder, or None.
-      is_given: whether the folder to learn from was given by name.
-      loose: paths of image files that lie beside the splits.
-      notes: lines that say what was understood.
+        train: path of a folder.
+        test: path of a folder, or None.
+        is_given: whether the folder to learn from was given by name.
+        loose: paths of image files that lie beside the splits.
+        notes: lines that say what was understood.
     """
 
     train: str
@@ -45,17 +45,18 @@ def find_splits(data_dir, train_split, test_split):
     the folder is learnt from.
 
     Args:
-      data_dir: path of a folder.
-      train_split: subfolder to learn from; "train": whichever is called so. A
-        slash at the end (`train/`) means this very one, `.` all of the folder.
-      test_split: the same of the one to test on; "test": whichever.
+        data_dir: path of a folder.
+        train_split: subfolder to learn from; "train": whichever is called so. A
+            slash at the end (`train/`) means this very one, `.` all of the
+            folder.
+        test_split: the same of the one to test on; "test": whichever.
 
     Returns:
-      `Splits`.
+        `Splits`.
 
     Raises:
-      UserError: where a given name is no subfolder, or where the names of
-        subfolders have two meanings.
+        UserError: where a given name is no subfolder, or where the names of
+            subfolders have two meanings.
     """
     train = test = None
     if train_split != _ANY_TRAIN:

@@ -40,10 +40,10 @@ class Tree:
     """What lies below a folder.
 
     Attributes:
-      files: paths of the files that may be images, in natural order.
-      refused: path -> why it cannot be used.
-      texts: suffix -> how many files are passed over for it, unopened.
-      folders: every folder below, as paths.
+        files: paths of the files that may be images, in natural order.
+        refused: path -> why it cannot be used.
+        texts: suffix -> how many files are passed over for it, unopened.
+        folders: every folder below, as paths.
     """
 
     files: list[str] = dataclasses.field(default_factory=list)
@@ -58,7 +58,7 @@ def walk(directory):
     """Finds every file that may be an image, as a `Tree`.
 
     Raises:
-      OSError: where `directory` itself cannot be read.
+        OSError: where `directory` itself cannot be read.
     """
     found, visited = Tree(), set()
 
