@@ -43,12 +43,12 @@ def augment(images, draws, view):
     compiles once for each view and shape.
 
     Args:
-      images: uint8 `[n, h, w, 3]`, or float in [0, 1].
-      draws: float32 `[n, NUM_DRAWS]`, uniform in [0, 1).
-      view: the `mec_tf.augment.policy.View` with probabilities and strengths.
+        images: uint8 `[n, h, w, 3]`, or float in [0, 1].
+        draws: float32 `[n, NUM_DRAWS]`, uniform in [0, 1).
+        view: the `mec_tf.augment.policy.View` with probabilities and strengths.
 
     Returns:
-      float32 `[n, h, w, 3]` in [0, 1], not yet normalised.
+        float32 `[n, h, w, 3]` in [0, 1], not yet normalised.
     """
     return _compiled(view)(images, draws)
 
@@ -57,9 +57,9 @@ def normalize(images, mean, std):
     """Returns `(images - mean) / std` in float32.
 
     Args:
-      images: float `[n, h, w, 3]` in [0, 1].
-      mean: three floats, per channel.
-      std: three floats above 0, per channel.
+        images: float `[n, h, w, 3]` in [0, 1].
+        mean: three floats, per channel.
+        std: three floats above 0, per channel.
     """
     mean = tf.constant(mean, tf.float32)
     std = tf.constant(std, tf.float32)

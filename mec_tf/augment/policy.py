@@ -14,27 +14,27 @@ class View:
     """One view: how it is cut out of the image, and what colour does to it.
 
     Attributes:
-      size: side of the square view, in pixels.
-      crop_area: least and greatest area of the crop, as a part of the image's
-        (each above 0). Beyond 1 the crop may stick out of the image: the view
-        zooms out, and what lies outside is black.
-      crop_ratio: least and greatest width / height, drawn log-uniformly.
-      flip: probability of a horizontal flip, in [0, 1].
-      jitter: probability that brightness, contrast, saturation and hue are
-        changed (all four, in random order), in [0, 1].
-      brightness: the factor is uniform in [1 - brightness, 1 + brightness],
-        not below 0.
-      contrast: likewise.
-      saturation: likewise.
-      hue: the shift is uniform in [-hue, hue], in turns of the colour wheel,
-        at most 0.5.
-      grey: probability of greyscale, in [0, 1].
-      blur: probability of a Gaussian blur, in [0, 1].
-      blur_sigma: least and greatest standard deviation, in pixels.
-      blur_taps: length of the blur's kernel, an odd number of pixels.
-      solarize: probability of inverting what is brighter than the threshold.
-      solarize_threshold: in [0, 1].
-      noise: standard deviation of Gaussian noise, in parts of full scale.
+        size: side of the square view, in pixels.
+        crop_area: least and greatest area of the crop, as a part of the image's
+            (each above 0). Beyond 1 the crop may stick out of the image: the
+            view zooms out, and what lies outside is black.
+        crop_ratio: least and greatest width / height, drawn log-uniformly.
+        flip: probability of a horizontal flip, in [0, 1].
+        jitter: probability that brightness, contrast, saturation and hue are
+            changed (all four, in random order), in [0, 1].
+        brightness: the factor is uniform in [1 - brightness, 1 + brightness],
+            not below 0.
+        contrast: likewise.
+        saturation: likewise.
+        hue: the shift is uniform in [-hue, hue], in turns of the colour wheel,
+            at most 0.5.
+        grey: probability of greyscale, in [0, 1].
+        blur: probability of a Gaussian blur, in [0, 1].
+        blur_sigma: least and greatest standard deviation, in pixels.
+        blur_taps: length of the blur's kernel, an odd number of pixels.
+        solarize: probability of inverting what is brighter than the threshold.
+        solarize_threshold: in [0, 1].
+        noise: standard deviation of Gaussian noise, in parts of full scale.
     """
 
     size: int
@@ -90,10 +90,10 @@ class Policy:
     """All views of an image, and how images are shown when there is one view.
 
     Attributes:
-      views: the two global views, then the local ones.
-      mean: per channel, in [0, 1]; subtracted from every view.
-      std: per channel, above 0; divides what is left.
-      interpolation: "bicubic" or "bilinear", both antialiased.
+        views: the two global views, then the local ones.
+        mean: per channel, in [0, 1]; subtracted from every view.
+        std: per channel, above 0; divides what is left.
+        interpolation: "bicubic" or "bilinear", both antialiased.
     """
 
     views: tuple[View, ...]
@@ -181,21 +181,21 @@ def preset(
     at all, and never solarized, as DINO's (Caron et al., 2021).
 
     Args:
-      name: one of `PRESETS`.
-      image_size: side of the two global views, in pixels.
-      local_crops: how many local views; 0 or more.
-      local_size: side of the local views, in pixels.
-      local_area: least and greatest area of the local crops, as a part of the
-        image's.
-      **overrides: values for fields of `Policy`, or of `View`: for every view,
-        or a pair for the two global views where the field is one number. A
-        crop area is the global views'.
+        name: one of `PRESETS`.
+        image_size: side of the two global views, in pixels.
+        local_crops: how many local views; 0 or more.
+        local_size: side of the local views, in pixels.
+        local_area: least and greatest area of the local crops, as a part of the
+            image's.
+        **overrides: values for fields of `Policy`, or of `View`: for every
+            view, or a pair for the two global views where the field is one
+            number. A crop area is the global views'.
 
     Returns:
-      A `Policy`.
+        A `Policy`.
 
     Raises:
-      UserError: for an unknown name or field, or a value out of its range.
+        UserError: for an unknown name or field, or a value out of its range.
     """
     if name not in _PRESETS:
         raise UserError(

@@ -36,7 +36,7 @@ def named(sources):
     """Turns TensorFlow's error back into the one of a set of bad images.
 
     Args:
-      sources: `data.sources.Source`s that are read meanwhile, or None.
+        sources: `data.sources.Source`s that are read meanwhile, or None.
     """
     try:
         yield
@@ -54,20 +54,21 @@ class BadImages:
     caller wrapped in one of TensorFlow's errors: `reraise` brings it back.
 
     Attributes:
-      reasons: index -> why the image could not be read.
+        reasons: index -> why the image could not be read.
     """
 
     def __init__(self, size, name, explain, root=None, named=None):
         """Starts with no bad image known.
 
         Args:
-          size: number of images in the set.
-          name: function from an index to the image's name.
-          explain: function from an index to the reason, called once for each
-            bad image; a `Lost` where the image cannot be reached.
-          root: folder that holds the images; if an image is lost and the folder
-            is, too, or is empty, the run ends at once. None: not known.
-          named: names that need no further warning; a set, which grows.
+            size: number of images in the set.
+            name: function from an index to the image's name.
+            explain: function from an index to the reason, called once for each
+                bad image; a `Lost` where the image cannot be reached.
+            root: folder that holds the images; if an image is lost and the
+                folder is, too, or is empty, the run ends at once. None: not
+                known.
+            named: names that need no further warning; a set, which grows.
         """
         self.reasons = {}
         self._size = size
@@ -84,10 +85,10 @@ class BadImages:
         """Replaces images known to be bad by the next not known to be.
 
         Args:
-          requested: int64 `[n]`, indices of images.
+            requested: int64 `[n]`, indices of images.
 
         Returns:
-          int64 `[n]`.
+            int64 `[n]`.
         """
         with self._lock:
             return np.array([self._not_bad(int(k)) for k in requested])
@@ -106,16 +107,16 @@ class BadImages:
         """Takes in one batch.
 
         Args:
-          requested: int64 `[n]`, indices of the images asked for.
-          used: int64 `[n]`, indices of those that came instead: the next
-            readable ones, or -1 where none came.
-          reach: how many in a row were tried in place of each; 0: only itself,
-            and to go without it is no fault.
+            requested: int64 `[n]`, indices of the images asked for.
+            used: int64 `[n]`, indices of those that came instead: the next
+                readable ones, or -1 where none came.
+            reach: how many in a row were tried in place of each; 0: only
+                itself, and to go without it is no fault.
 
         Raises:
-          TooManyBadImages: when more than a tenth of at least 100 images were
-            bad, when none of `reach` in a row could be read, or when the
-            folder that holds them is gone.
+            TooManyBadImages: when more than a tenth of at least 100 images were
+                bad, when none of `reach` in a row could be read, or when the
+                folder that holds them is gone.
         """
         with self._lock:
             self._seen[requested] = True

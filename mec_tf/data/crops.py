@@ -20,13 +20,13 @@ def random_boxes(shape, draws, views):
     """Draws a crop for each view.
 
     Args:
-      shape: int32 `[2]`, height and width of the image in pixels.
-      draws: float32 `[views, NUM_DRAWS]`, uniform in [0, 1).
-      views: the `View`s.
+        shape: int32 `[2]`, height and width of the image in pixels.
+        draws: float32 `[views, NUM_DRAWS]`, uniform in [0, 1).
+        views: the `View`s.
 
     Returns:
-      float32 `[views, 4]`: top, left, height, width in pixels. Whole numbers
-      inside the image, but for views that may zoom out (area beyond 1).
+        float32 `[views, 4]`: top, left, height, width in pixels. Whole numbers
+        inside the image, but for views that may zoom out (area beyond 1).
     """
     height, width = tf.unstack(tf.cast(shape, tf.float32))
 
@@ -85,11 +85,11 @@ def enclosing_window(boxes, shape):
     """Returns the smallest part of an image that holds all boxes.
 
     Args:
-      boxes: float32 `[views, 4]`: top, left, height, width in pixels.
-      shape: int32 `[2]`, height and width of the image in pixels.
+        boxes: float32 `[views, 4]`: top, left, height, width in pixels.
+        shape: int32 `[2]`, height and width of the image in pixels.
 
     Returns:
-      int32 `[4]`: top, left, height, width in pixels, inside the image.
+        int32 `[4]`: top, left, height, width in pixels, inside the image.
     """
     begin = tf.reduce_min(tf.floor(boxes[:, :2]), axis=0)
     end = tf.reduce_max(tf.math.ceil(boxes[:, :2] + boxes[:, 2:]), axis=0)
@@ -102,14 +102,14 @@ def cut_views(image, boxes, draws, views, interpolation):
     """Cuts all views out of an image, and flips those whose draw says so.
 
     Args:
-      image: uint8 `[h, w, 3]`.
-      boxes: float32 `[views, 4]`, from `random_boxes`.
-      draws: float32 `[views, NUM_DRAWS]`, the ones that made the boxes.
-      views: the `View`s.
-      interpolation: "bicubic" or "bilinear".
+        image: uint8 `[h, w, 3]`.
+        boxes: float32 `[views, 4]`, from `random_boxes`.
+        draws: float32 `[views, NUM_DRAWS]`, the ones that made the boxes.
+        views: the `View`s.
+        interpolation: "bicubic" or "bilinear".
 
     Returns:
-      A tuple over views of uint8 `[size, size, 3]`.
+        A tuple over views of uint8 `[size, size, 3]`.
     """
     cuts = []
     for number, view in enumerate(views):
@@ -126,14 +126,14 @@ def cut(image, box, size, interpolation):
     """Cuts a box out of an image and resamples it to a square, antialiased.
 
     Args:
-      image: uint8 `[h, w, 3]`.
-      box: float32 `[4]`: top, left, height, width in pixels; outside the image
-        all is black.
-      size: side of the result, in pixels.
-      interpolation: "bicubic" or "bilinear".
+        image: uint8 `[h, w, 3]`.
+        box: float32 `[4]`: top, left, height, width in pixels; outside the
+            image all is black.
+        size: side of the result, in pixels.
+        interpolation: "bicubic" or "bilinear".
 
     Returns:
-      uint8 `[size, size, 3]`.
+        uint8 `[size, size, 3]`.
     """
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
     begin = tf.clip_by_value(tf.floor(box[:2]), 0.0, shape)
@@ -156,7 +156,7 @@ def usual_crop_fraction(size):
     which have no margin to lose.
 
     Args:
-      size: side of the crop, in pixels.
+        size: side of the crop, in pixels.
     """
     return 0.875 if size >= 160 else 1.0
 
@@ -165,16 +165,16 @@ def centre_crop(image, *, size, crop_fraction, interpolation, resize="short"):
     """Resizes an image to `size / crop_fraction` and cuts the centre.
 
     Args:
-      image: uint8 `[h, w, 3]`.
-      size: side of the result, in pixels.
-      crop_fraction: `size` as a part of the resized side, in (0, 1].
-      interpolation: "bicubic" or "bilinear".
-      resize: "short": that side is the short one, as in the MEC authors' code;
-        "square": it is both, which distorts, as the paper words it ("resized
-        to 256 x 256").
+        image: uint8 `[h, w, 3]`.
+        size: side of the result, in pixels.
+        crop_fraction: `size` as a part of the resized side, in (0, 1].
+        interpolation: "bicubic" or "bilinear".
+        resize: "short": that side is the short one, as in the MEC authors'
+            code; "square": it is both, which distorts, as the paper words it
+            ("resized to 256 x 256").
 
     Returns:
-      uint8 `[size, size, 3]`.
+        uint8 `[size, size, 3]`.
     """
     side = round(size / crop_fraction)
     shape = tf.cast(tf.shape(image)[:2], tf.float32)

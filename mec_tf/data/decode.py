@@ -23,7 +23,7 @@ def ends_as_jpeg(encoded):
     behind it, which is legal.
 
     Args:
-      encoded: scalar string, the file's bytes.
+        encoded: scalar string, the file's bytes.
     """
     begin = tf.maximum(tf.strings.length(encoded) - 2, 0)
     return tf.strings.substr(encoded, begin, 2) == b"\xff\xd9"
@@ -37,14 +37,14 @@ def decode(encoded):
     Pillow's `convert("RGB")`). Exif is not looked at: see `upright`.
 
     Args:
-      encoded: scalar string, the file's bytes.
+        encoded: scalar string, the file's bytes.
 
     Returns:
-      uint8 `[h, w, 3]`.
+        uint8 `[h, w, 3]`.
 
     Raises:
-      tf.errors.InvalidArgumentError: where the bytes are no such image, or a
-        part of one.
+        tf.errors.InvalidArgumentError: where the bytes are no such image, or a
+            part of one.
     """
 
     def decode_other():
@@ -93,11 +93,12 @@ def decode_jpeg_window(encoded, window):
     `ends_as_jpeg`.
 
     Args:
-      encoded: scalar string, the file's bytes.
-      window: int32 `[4]`: top, left, height, width in pixels, inside the image.
+        encoded: scalar string, the file's bytes.
+        window: int32 `[4]`: top, left, height, width in pixels, inside the
+            image.
 
     Returns:
-      uint8 `[height, width, 3]`.
+        uint8 `[height, width, 3]`.
     """
     return tf.io.decode_and_crop_jpeg(
         encoded, window, channels=3, dct_method=_TRANSFORM
@@ -108,11 +109,11 @@ def upright(image, orientation):
     """Turns an image as its Exif orientation asks.
 
     Args:
-      image: uint8 `[h, w, 3]`.
-      orientation: scalar int, 1 (upright) to 8.
+        image: uint8 `[h, w, 3]`.
+        orientation: scalar int, 1 (upright) to 8.
 
     Returns:
-      uint8 `[h, w, 3]` or `[w, h, 3]`.
+        uint8 `[h, w, 3]` or `[w, h, 3]`.
     """
     return tf.switch_case(
         tf.cast(orientation, tf.int32) - 1,

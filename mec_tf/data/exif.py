@@ -13,10 +13,10 @@ def orientation(encoded):
     """Returns how a JPEG has to be turned; 1 (upright) for anything else.
 
     Args:
-      encoded: scalar string, the file's bytes.
+        encoded: scalar string, the file's bytes.
 
     Returns:
-      scalar int64, 1 to 8, for `decode.upright`.
+        scalar int64, 1 to 8, for `decode.upright`.
     """
     size = tf.strings.length(encoded)
 

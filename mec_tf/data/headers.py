@@ -43,7 +43,7 @@ def kind(header):
     """Returns "JPEG", "PNG", "GIF", "BMP" or "WebP", or None.
 
     Args:
-      header: the file's first bytes, up to `LENGTH` of them.
+        header: the file's first bytes, up to `LENGTH` of them.
     """
     if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
         return "WebP"
@@ -61,7 +61,7 @@ def unread(header):
     Such as "TIFF", "animated WebP" or "BMP with a palette".
 
     Args:
-      header: the file's first bytes, up to `LENGTH` of them.
+        header: the file's first bytes, up to `LENGTH` of them.
     """
     return _unread(header, kind(header))
 
@@ -91,7 +91,7 @@ def objection(header):
     """Says why a file cannot be read as an image, or None where it may be.
 
     Args:
-      header: the file's first bytes, up to `LENGTH` of them.
+        header: the file's first bytes, up to `LENGTH` of them.
     """
     if not header:
         return "the file is empty"
@@ -108,7 +108,7 @@ def is_sixteen_bit(header):
     """Whether it is a PNG of 16 bits per channel, of which 8 are read.
 
     Args:
-      header: the file's first bytes, up to `LENGTH` of them.
+        header: the file's first bytes, up to `LENGTH` of them.
     """
     return header[24:25] == b"\x10" and kind(header) == "PNG"
 
@@ -117,7 +117,7 @@ def orientation(header):
     """Returns the Exif orientation of a JPEG, 1 (upright) to 8; else 1.
 
     Args:
-      header: the file's first bytes, up to `LENGTH` of them.
+        header: the file's first bytes, up to `LENGTH` of them.
     """
     if kind(header) != "JPEG":
         return 1

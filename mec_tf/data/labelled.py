@@ -18,11 +18,11 @@ def check(train, test):
     """Makes sure that splits that were given apart have the same classes.
 
     Args:
-      train: labelled `Source`.
-      test: labelled `Source`.
+        train: labelled `Source`.
+        test: labelled `Source`.
 
     Raises:
-      UserError: where classes differ; of folders, those that have images.
+        UserError: where classes differ; of folders, those that have images.
     """
     classes = [
         set(_classes_used(one) if one.file_names else one.class_names)
@@ -48,12 +48,12 @@ def fraction(source, share, *, seed):
     each. Where images are of several classes each: that share of all images.
 
     Args:
-      source: labelled `Source`.
-      share: in (0, 1].
-      seed: decides which images.
+        source: labelled `Source`.
+        share: in (0, 1].
+        seed: decides which images.
 
     Returns:
-      A `Source`.
+        A `Source`.
     """
     if share == 1:
         return source
@@ -66,22 +66,22 @@ def hold_out(source, share, *, seed):
     """Holds a share of every class out: at least one image, but not its last.
 
     Args:
-      source: labelled `Source`.
-      share: in (0, 1); of multi-label sets, of all images.
-      seed: decides which images.
+        source: labelled `Source`.
+        share: in (0, 1); of multi-label sets, of all images.
+        seed: decides which images.
 
     Returns:
-      Boolean `[n]`, which images are held out.
+        Boolean `[n]`, which images are held out.
 
     Raises:
-      UserError: where no class has an image to spare.
+        UserError: where no class has an image to spare.
     """
     chosen = _drawn(source, share, seed, _HOLD_OUT, leave=1)
     if not chosen.any():
         raise UserError(
-            f"--validation_fraction={share:g}: a validation part of "
+            f"`validation_fraction`={share:g}: a validation part of "
             f"{source.description} needs at least 2 images of a class, but "
-            f"each has 1; raise --label_fraction, or take a protocol that "
+            f"each has 1; raise `label_fraction`, or take a protocol that "
             "holds none out (knn, finetune)"
         )
     return chosen
@@ -112,20 +112,20 @@ def listed(source, path):
     name or end in as many folders as it takes to tell images apart.
 
     Args:
-      source: `Source` whose images have names.
-      path: the list.
+        source: `Source` whose images have names.
+        path: the list.
 
     Returns:
-      A `Source`, in the list's order.
+        A `Source`, in the list's order.
 
     Raises:
-      UserError: where images have no names, or a line names none of them, or
-        several.
+        UserError: where images have no names, or a line names none of them, or
+            several.
     """
     if source.names is None:
         raise UserError(
-            f"--split_file={path}: the images of {source.description} have no "
-            "names; use --label_fraction"
+            f"`split_file`={path}: the images of {source.description} have no "
+            "names; use `label_fraction`"
         )
     # As file names are: bytes that need not be UTF-8.
     text = os.fsdecode(Path(path).read_bytes())
@@ -147,12 +147,12 @@ def listed(source, path):
     ):
         if wrong:
             raise UserError(
-                f"--split_file={path} names {len(wrong):,} {what} images of "
+                f"`split_file`={path} names {len(wrong):,} {what} images of "
                 f"{len(lines):,}: {_some(wrong)}; the images are called such "
                 f"as {source.names[0]}"
             )
     if not lines:
-        raise UserError(f"--split_file={path} is empty; name images in it")
+        raise UserError(f"`split_file`={path} is empty; name images in it")
     chosen = np.concatenate(found)
     return source.part(chosen, f"those that {path} names")
 

@@ -29,8 +29,8 @@ class Gate:
     moves: whoever holds `lock` and sees that may read it.
 
     Attributes:
-      lock: held, it keeps every further batch from coming.
-      step: steps whose batches were made, at most.
+        lock: held, it keeps every further batch from coming.
+        step: steps whose batches were made, at most.
     """
 
     def __init__(self):
@@ -62,39 +62,40 @@ def training_batches(
     through a permutation of all samples and drops the last incomplete batch.
 
     Args:
-      source: the `Source` to read.
-      policy: the `Policy` with the views.
-      batch_size: images per step, over all workers.
-      seed: int; with equal seeds the batches are equal.
-      first_step: the step to begin with, as if the ones before had been taken.
-      worker: which of the workers this is, in [0, workers).
-      workers: how many share each step's batch; divides `batch_size`.
-      labelled: whether batches also carry "label", int64 `[n]` or
-        `[n, classes]`: those of the images that were really read.
-      gate: a `Gate` for the batches to pass, or None.
+        source: the `Source` to read.
+        policy: the `Policy` with the views.
+        batch_size: images per step, over all workers.
+        seed: int; with equal seeds the batches are equal.
+        first_step: the step to begin with, as if the ones before had been
+            taken.
+        worker: which of the workers this is, in [0, workers).
+        workers: how many share each step's batch; divides `batch_size`.
+        labelled: whether batches also carry "label", int64 `[n]` or `[n,
+            classes]`: those of the images that were really read.
+        gate: a `Gate` for the batches to pass, or None.
 
     Returns:
-      A `tf.data.Dataset` of dicts, with n = batch_size / workers: "views", a
-      tuple over views of uint8 `[n, s, s, 3]`; "draws", a tuple over views of
-      float32 `[n, K]` in [0, 1) for `photometric.augment`; "index", int64
-      `[n]`.
+        A `tf.data.Dataset` of dicts, with n = batch_size / workers: "views", a
+        tuple over views of uint8 `[n, s, s, 3]`; "draws", a tuple over views of
+        float32 `[n, K]` in [0, 1) for `photometric.augment`; "index", int64
+        `[n]`.
 
     Raises:
-      UserError: if the batch is larger than the source, or does not divide.
-      TooManyBadImages: while it is read, as one of TensorFlow's errors (see
-        `bad_images.named`), when there are no images any more to take in place
-        of those that cannot be read.
+        UserError: if the batch is larger than the source, or does not divide.
+        TooManyBadImages: while it is read, as one of TensorFlow's errors (see
+            `bad_images.named`), when there are no images any more to take in
+            place of those that cannot be read.
     """
     if not 1 <= batch_size <= source.size:
         raise UserError(
             f"A batch of {batch_size} images was asked of {source.size} "
             f"({source.description}). Expected a batch between 1 and "
-            f"{source.size}: lower --batch_size or add images."
+            f"{source.size}: lower `batch_size` or add images."
         )
     if batch_size % workers:
         raise UserError(
             f"A batch of {batch_size} images cannot be shared evenly by "
-            f"{workers} workers. Make --batch_size a multiple of {workers}."
+            f"{workers} workers. Make `batch_size` a multiple of {workers}."
         )
     labels = tf.constant(source.labels) if labelled else None
     views = policy.views
@@ -213,12 +214,12 @@ def _batches(source, steps, sample, candidates, reach=0):
     and made again with care only if that came out too short.
 
     Args:
-      source: the `Source` that is read.
-      steps: the `tf.data.Dataset` of steps.
-      sample: function of one row of a step -> (sample, index that was used).
-      candidates: function of one row -> a dataset whose first element is what
-        to take in place of a sample that may fail.
-      reach: how many images those candidates try, see `BadImages.note`.
+        source: the `Source` that is read.
+        steps: the `tf.data.Dataset` of steps.
+        sample: function of one row of a step -> (sample, index that was used).
+        candidates: function of one row -> a dataset whose first element is what
+            to take in place of a sample that may fail.
+        reach: how many images those candidates try, see `BadImages.note`.
     """
 
     # Nothing here needs AutoGraph, which would take a second to see that.
@@ -282,20 +283,20 @@ def evaluation_batches(
     """Returns a source once, in order, one centre crop per image.
 
     Args:
-      source: the `Source` to read.
-      image_size: side of the crop, in pixels.
-      batch_size: images per batch; the last batch may hold fewer.
-      indices: int64 `[k]`, which images; None: all.
-      crop_fraction: the crop's side as a part of the resized image's short
-        side, in (0, 1]; None: `crops.usual_crop_fraction`.
-      interpolation: "bicubic" or "bilinear".
-      resize: "short" or "square", see `crops.centre_crop`.
+        source: the `Source` to read.
+        image_size: side of the crop, in pixels.
+        batch_size: images per batch; the last batch may hold fewer.
+        indices: int64 `[k]`, which images; None: all.
+        crop_fraction: the crop's side as a part of the resized image's short
+            side, in (0, 1]; None: `crops.usual_crop_fraction`.
+        interpolation: "bicubic" or "bilinear".
+        resize: "short" or "square", see `crops.centre_crop`.
 
     Returns:
-      A `tf.data.Dataset` of {"image": uint8 `[n, s, s, 3]`, "label": int64
-      `[n]` or `[n, classes]` (-1 where there are no labels), "index": int64
-      `[n]`}. Images that cannot be read are left out, so a batch may hold
-      fewer.
+        A `tf.data.Dataset` of {"image": uint8 `[n, s, s, 3]`, "label": int64
+        `[n]` or `[n, classes]` (-1 where there are no labels), "index": int64
+        `[n]`}. Images that cannot be read are left out, so a batch may hold
+        fewer.
     """
     if crop_fraction is None:
         crop_fraction = crops.usual_crop_fraction(image_size)

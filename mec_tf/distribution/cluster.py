@@ -43,7 +43,7 @@ def resolve():
         jobs, kind, index = _from_slurm()
     else:
         raise UserError(
-            "--strategy=multi_worker finds neither TF_CONFIG nor Slurm's"
+            "`strategy`=multi_worker finds neither TF_CONFIG nor Slurm's"
             " environment (SLURM_PROCID); start it by srun, or give each"
             f" worker its own TF_CONFIG='{_EXAMPLE}'"
         )

@@ -68,13 +68,13 @@ def compiles_steps(jit, strategy, *, deterministic):
     replicas = strategy.num_replicas_in_sync
     if jit == "on" and deterministic:
         raise UserError(
-            "--jit=on and --deterministic do not go together; give one of them"
+            "`jit`=on and `deterministic` do not go together; give one of them"
         )
     if jit == "on" and replicas > 1:
         raise UserError(
-            f"--jit=on compiles for one device, but there are {replicas}"
+            f"`jit`=on compiles for one device, but there are {replicas}"
             " replicas, with which XLA fails on CPUs and is untried on GPUs;"
-            " give --jit=auto or --strategy=one_device"
+            " give `jit`=auto or `strategy`=one_device"
         )
     (kind, _), *_ = (name.split(":") for name in devices(strategy))
     single_gpu = kind == "GPU" and replicas == 1
@@ -130,7 +130,7 @@ def rows_per_replica(strategy, batch_size):
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise UserError(
-            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
+            f"`batch_size`={batch_size} cannot be shared evenly by {replicas}"
             f" replicas; give a multiple of {replicas}"
         )
     return batch_size // replicas
@@ -253,7 +253,7 @@ class Workers:
             raise LostWorkers(
                 f"worker {self.index} of {self.count} lost {lost}, which ended"
                 " or cannot be reached; its own last lines say why. Start the"
-                " same command, without --overwrite, on all workers again: they"
+                " same command, without `overwrite`, on all workers again: they"
                 " go on from the last checkpoint"
             ) from error
 

@@ -76,7 +76,7 @@ SUITES = {
         Transfer(
             "cars", "tfds:cars196", "train", "test", "top1", (8_144, 8_041)
         ),
-        # mec_tf.data.fgvc_aircraft prepares it.
+        # mec_tf.data.sources.fgvc_aircraft prepares it.
         Transfer(
             "aircraft",
             "tfds:fgvc_aircraft",

@@ -17,7 +17,7 @@ from mec_tf.training.workdir import FLAGS_FILE, pretraining_flags
 
 PIXELS = "pixels"
 _NOTHING = (
-    "--encoder={name} is no folder; give the folder of an export, a .keras"
+    "`encoder`={name} is no folder; give the folder of an export, a .keras"
     " file, a workdir, random:BACKBONE or pixels"
 )
 
@@ -113,7 +113,7 @@ def require_weights(name):
     """
     if name == PIXELS:
         raise UserError(
-            "--encoder=pixels has no weights to train; give an export, a"
+            "`encoder`=pixels has no weights to train; give an export, a"
             " workdir or random:BACKBONE"
         )
 

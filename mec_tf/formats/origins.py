@@ -59,8 +59,8 @@ def from_run(folder, *, step=None, network="online", setting="workdir"):
     record = run_record.read(folder)
     if network == "target" and float(flags["ema_base"]) == 0:
         raise UserError(
-            f"the run in {folder} has no target network (--ema_base=0); give"
-            " --network=online"
+            f"the run in {folder} has no target network (`ema_base`=0); give"
+            " `network`=online"
         )
     backbone = build_backbone(flags["backbone"])
     projector = heads.build_projector(
@@ -115,13 +115,13 @@ def from_export(folder):
         about["run"] = card.get("run")  # older cards have none
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"--encoder={folder} cannot be opened: it needs {KERAS_FILE} and"
+            f"`encoder`={folder} cannot be opened: it needs {KERAS_FILE} and"
             f" {CARD}; give the folder of a SavedModel or Keras export, or"
             " random:BACKBONE"
         ) from error
     if isinstance(encoder.output, dict):
         raise UserError(
-            f"--encoder={folder} returns more than features"
+            f"`encoder`={folder} returns more than features"
             f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
             " that it was made from"
         )
@@ -156,7 +156,7 @@ def from_torch(path, backbone, *, network="online"):
     elif network == "target":
         raise UserError(
             f"{path} holds one network, by torchvision's names; leave out"
-            " --network=target"
+            " `network`=target"
         )
     else:
         torchvision.load_state_dict(network_of, state_dict)

@@ -125,6 +125,6 @@ def _stages(backbone):
         raise UserError(
             f"Received backbone {backbone.name!r}, which has no stages res2 to"
             " res5; expected one of mec_tf's residual networks. Leave out"
-            " --intermediate."
+            " `intermediate`."
         )
     return maps

@@ -37,8 +37,8 @@ def count(micro_batch_size, *, batch_size, replicas):
         return 1
     if batch_size % micro_batch_size or micro_batch_size % replicas:
         raise UserError(
-            f"--micro_batch_size={micro_batch_size} is over all devices, as is"
-            f" --batch_size={batch_size}; expected a divisor of the batch that"
+            f"`micro_batch_size`={micro_batch_size} is over all devices, as is"
+            f" `batch_size`={batch_size}; expected a divisor of the batch that"
             f" is a multiple of the {replicas} devices: give another one"
         )
     return batch_size // micro_batch_size

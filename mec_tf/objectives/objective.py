@@ -132,7 +132,7 @@ class Objective(keras.layers.Layer):
         """
 
     def describe(self, m: int, d: int) -> list[tuple[str, str]]:
-        """Lines (what, value) for the table of `--dry_run`.
+        """Lines (what, value) for the table of `dry_run`.
 
         Args:
             m: embeddings per view and step, over all replicas.

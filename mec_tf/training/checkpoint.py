@@ -51,7 +51,7 @@ class Checkpoints:
                 f"checkpoint of step {step} could not be written to"
                 f" {self.folder}: {_first_line(error)}; earlier checkpoints are"
                 " intact: make room and run the same command, without"
-                " --overwrite, again"
+                " `overwrite`, again"
             ) from error
         for old in self.steps()[: -self.keep]:
             remove_folder(self._path(old))
@@ -92,7 +92,7 @@ class Checkpoints:
             raise UserError(
                 f"no checkpoint in {self.folder} is intact"
                 f" ({'; '.join(line for _, line in damaged)}); start anew with"
-                " --overwrite"
+                " `overwrite`"
             )
         return 0, []
 
@@ -123,7 +123,7 @@ class Checkpoints:
             raise UserError(
                 f"checkpoint {path} is of another model than the flags say"
                 f" ({_first_line(error)}); give the flags that wrote it or"
-                " another --workdir"
+                " another `workdir`"
             ) from error
 
 

@@ -72,7 +72,7 @@ def make_plan(
     steps_per_epoch = images // batch_size
     if steps_per_epoch == 0:
         raise UserError(
-            f"--batch_size={batch_size} is larger than the training set of"
+            f"`batch_size`={batch_size} is larger than the training set of"
             f" {images} images; give a batch of at most {images}"
         )
     total_steps = steps or epochs * steps_per_epoch
@@ -91,7 +91,7 @@ def make_plan(
         )
         if divisor < steps_per_execution:
             notes.append(
-                f"--steps_per_execution={steps_per_execution} does not divide"
+                f"`steps_per_execution`={steps_per_execution} does not divide"
                 f" {steps_per_epoch} steps per epoch and {total_steps} in all:"
                 f" {divisor} taken"
             )
@@ -116,7 +116,7 @@ def _warmup(name, epochs, steps_per_epoch, total_steps):
         return asked, ()
     short = total_steps // 10
     return short, (
-        f"--{name}={epochs:g} ({asked} steps) does not fit into a run of"
+        f"`{name}`={epochs:g} ({asked} steps) does not fit into a run of"
         f" {total_steps} steps: shortened to {short} steps",
     )
 
@@ -192,7 +192,7 @@ def make_passes(images, *, batch_size, epochs, steps=0, replicas=1):
     m -= m % replicas
     if m == 0:
         raise UserError(
-            f"{images} images and --batch_size={batch_size} give {replicas}"
+            f"{images} images and `batch_size`={batch_size} give {replicas}"
             " replicas none each; use fewer replicas"
         )
     steps_per_epoch = images // m
@@ -214,7 +214,7 @@ def segments(plan, first_step):
     """Cuts the steps from `first_step` on into calls of `Model.fit`.
 
     An uninterrupted run of whole epochs is one call; a run resumed inside an
-    epoch first finishes that epoch, and one whose `--steps` end inside an epoch
+    epoch first finishes that epoch, and one whose `steps` end inside an epoch
     ends with a short one.
 
     Yields:

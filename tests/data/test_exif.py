@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mec_tf.data import exif, folder, headers
+from mec_tf.data import exif, headers
+from mec_tf.data.sources import folder
 
 in_graph = tf.function(
     exif.orientation, input_signature=[tf.TensorSpec([], tf.string)]

@@ -43,7 +43,7 @@ def test_a_warmup_that_does_not_fit_is_shortened_and_said():
     short = plan(warmup_epochs=10)
     assert short.warmup_steps == short.total_steps // 10
     (note,) = short.notes
-    assert "--warmup_epochs=10 (150 steps)" in note
+    assert "`warmup_epochs`=10 (150 steps)" in note
     assert "shortened to 4 steps" in note
     assert plan().notes == ()
     # What an objective asks for is cut alike.
@@ -69,7 +69,7 @@ def test_a_call_takes_a_number_of_steps_that_divides_all(asked, steps, taken):
 
 
 def test_a_batch_larger_than_the_set_is_refused():
-    with pytest.raises(ValueError, match="--batch_size=2000 .* 1000 images"):
+    with pytest.raises(ValueError, match="`batch_size`=2000 .* 1000 images"):
         plan(batch_size=2000)
 
 

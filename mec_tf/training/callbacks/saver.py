@@ -298,7 +298,7 @@ class Saver(keras.callbacks.Callback):
 def _tell_saved(number, step):
     print(
         f"{signal.Signals(number).name}: saved step {step}; the same command"
-        " goes on from it (without --overwrite, which would remove it)",
+        " goes on from it (without `overwrite`, which would remove it)",
         file=sys.stderr,
         flush=True,
     )

@@ -1,44 +1,20 @@
-"""How a folder is laid out: which subfolders are splits, which are classes.
+"""Which subfolders are splits.
 
 Whatever is not plain is said; whatever has two meanings is refused by name, as
-a test image that is trained on, or a label that is lost, shows in no number.
+a test image that is trained on shows in no number.
 """
 
 import collections
 import dataclasses
 import os
 
-import numpy as np
-
-from mec_tf.data import suffixes, tree
 from mec_tf.data.file_names import printable
+from mec_tf.data.sources.folder import suffixes, tree
+from mec_tf.data.sources.folder.roles import ROLES
 from mec_tf.errors import UserError
 
-# A split's folder by its name in small letters.
-_ROLES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 # As the flags have them where nobody gave any: any name of the role will do.
 _ANY_TRAIN, _ANY_TEST = "train", "test"
-# So many images beside folders are strays, left out by name...
-_FEW, _OF = 5, 4
-# ...or such a share, however many.
-_FEW_SHARE = 0.01
-
-
-def few(strays, images):
-    """Whether so few of the images lie astray that the others decide.
-
-    Up to 5 that are at most a quarter, or up to 1 % of all.
-    """
-    some = strays <= _FEW and strays * _OF <= images
-    return some or strays <= _FEW_SHARE * images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +22,11 @@ class Splits:
     """Where the images of a folder's splits are.
 
     Attributes:
-      train: path of a folder.
-      test: path of a folder, or None.
-      is_given: whether the folder to learn from was given by name.
-      loose: paths of image files that lie beside the splits.
-      notes: lines that say what was understood.
+        train: path of a folder.
+        test: path of a folder, or None.
+        is_given: whether the folder to learn from was given by name.
+        loose: paths of image files that lie beside the splits.
+        notes: lines that say what was understood.
     """
 
     train: str
@@ -69,17 +45,18 @@ def find_splits(data_dir, train_split, test_split):
     the folder is learnt from.
 
     Args:
-      data_dir: path of a folder.
-      train_split: subfolder to learn from; "train": whichever is called so. A
-        slash at the end (`train/`) means this very one, `.` all of the folder.
-      test_split: the same of the one to test on; "test": whichever.
+        data_dir: path of a folder.
+        train_split: subfolder to learn from; "train": whichever is called so. A
+            slash at the end (`train/`) means this very one, `.` all of the
+            folder.
+        test_split: the same of the one to test on; "test": whichever.
 
     Returns:
-      `Splits`.
+        `Splits`.
 
     Raises:
-      UserError: where a given name is no subfolder, or where the names of
-        subfolders have two meanings.
+        UserError: where a given name is no subfolder, or where the names of
+            subfolders have two meanings.
     """
     train = test = None
     if train_split != _ANY_TRAIN:
@@ -156,7 +133,7 @@ def _look(path):
     names, files = tree.look(path)
     folders = collections.defaultdict(list)
     for name in names:
-        folders[_ROLES.get(name.lower())].append(name)
+        folders[ROLES.get(name.lower())].append(name)
     return _Here(path, folders, files)
 
 
@@ -215,7 +192,7 @@ def _unwrapped(folder):
         seen.add(os.path.realpath(folder))
         here = _look(folder)
         levels.append(here)
-        if any(here.folders[role] for role in set(_ROLES.values())):
+        if any(here.folders[role] for role in set(ROLES.values())):
             return levels
         inner = []
         for name in here.folders[None]:
@@ -271,83 +248,3 @@ def _asked(path, data_dir):
 
 def _listed(names):
     return tree.shortened([printable(name) for name in names])
-
-
-def require_no_splits_below(folders, data_dir):
-    """Refuses training and test folders that lie inside classes.
-
-    Args:
-      folders: paths of all folders below the one to learn from.
-      data_dir: path that the user gave.
-
-    Raises:
-      UserError: where one folder holds training and test images.
-    """
-    roles = collections.defaultdict(dict)
-    for path in folders:
-        above, name = os.path.split(path)
-        role = _ROLES.get(name.lower())
-        if role:
-            roles[above][role] = name
-    for above, names in roles.items():
-        if "train" in names and len(names) > 1:
-            raise UserError(
-                f"{printable(above)} holds {printable(names.pop('train'))} and "
-                f"{printable(next(iter(names.values())))}, but splits are read "
-                "only above the classes, and test images are not to be trained "
-                f"on; give `data_dir`={printable(above)}, or "
-                "`train_split`=. to learn from all that is in "
-                f"{printable(data_dir)}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Classes:
-    """What folders say of the images in them.
-
-    Attributes:
-      names: the class folders' names; empty without class folders.
-      labels: int64 `[images]`, -1 for strays; None without class folders.
-      inside: path of the folder that holds the class folders; "" at the top.
-      loose: how many images lie beside folders, where for them there are no
-        labels.
-    """
-
-    names: tuple[str, ...] = ()
-    labels: np.ndarray | None = None
-    inside: str = ""
-    loose: int = 0
-
-
-def find_classes(paths, known=()):
-    """Finds the folders that tell images apart.
-
-    These are the first folders of which there is more than one: a single one
-    round all the others is no class. A few images beside them are strays.
-
-    Args:
-      paths: relative path of each image.
-      known: names of classes; a single folder called so is a class.
-
-    Returns:
-      `Classes`.
-    """
-    rest, inside = list(enumerate(paths)), []
-    while True:
-        parts = [(k, *path.partition(os.sep)) for k, path in rest]
-        inner = [(k, name, path) for k, name, slash, path in parts if slash]
-        folders = sorted({name for _, name, _ in inner}, key=tree.natural)
-        loose = len(paths) - len(inner)
-        if not folders:
-            return Classes()
-        if not few(loose, len(paths)):
-            return Classes(loose=loose if len(folders) > 1 else 0)
-        if len(folders) > 1 or folders[0] in known:
-            break
-        inside.append(folders[0])
-        rest = [(k, path) for k, _, path in inner]
-    number = {name: k for k, name in enumerate(folders)}
-    labels = np.full(len(paths), -1, np.int64)
-    for k, name, _ in inner:
-        labels[k] = number[name]
-    return Classes(tuple(folders), labels, os.path.join("", *inside))

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mec_tf.data import fgvc_aircraft, sources
+from mec_tf.data import sources
+from mec_tf.data.sources import fgvc_aircraft
 
 SPLITS = {
     "train": "0000001 707-320\n0000003 Saab 2000\n",

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from mec_tf.data import folder
+from mec_tf.data.sources import folder
 from mec_tf.errors import UserError
 
 

@@ -2,8 +2,8 @@
 
 import collections
 
-from mec_tf.data import suffixes
 from mec_tf.data.file_names import printable
+from mec_tf.data.sources.folder import suffixes
 from mec_tf.errors import UserError
 
 _KINDS_TOLD = 6
@@ -13,9 +13,10 @@ class LeftOut:
     """Counts the files that are no images that we read, by suffix.
 
     Attributes:
-      unread: (suffix, format) -> paths, of images in formats that are not read.
-      others: suffix -> paths, of other files than texts.
-      texts: suffix -> number, of texts and tables, which is as usual.
+        unread: (suffix, format) -> paths, of images in formats that are not
+            read.
+        others: suffix -> paths, of other files than texts.
+        texts: suffix -> number, of texts and tables, which is as usual.
     """
 
     def __init__(self, texts):
@@ -28,9 +29,9 @@ class LeftOut:
         """Takes in a file.
 
         Args:
-          path: of the file.
-          format_name: of an image that is not read; else None.
-          is_text: whether it may be a text, or is empty.
+            path: of the file.
+            format_name: of an image that is not read; else None.
+            is_text: whether it may be a text, or is empty.
         """
         suffix = suffixes.of(path)
         if format_name or suffix in suffixes.NOT_READ:
@@ -50,8 +51,8 @@ class LeftOut:
         """What is to be said of them, a line each.
 
         Args:
-          folder: path that the files lie below.
-          kept: number of images that are used.
+            folder: path that the files lie below.
+            kept: number of images that are used.
         """
         told = []
         if self.unread:
@@ -71,7 +72,7 @@ class LeftOut:
         """Refuses a set of which more is left out than kept.
 
         Raises:
-          UserError: where more images are in formats that are not read.
+            UserError: where more images are in formats that are not read.
         """
         if self.unread_images > kept:
             raise UserError(

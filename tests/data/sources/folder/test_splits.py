@@ -1,11 +1,10 @@
-"""Which subfolders are splits, which are classes, and what is refused."""
+"""Which subfolders are splits, and what is refused."""
 
 import os
 
-import numpy as np
 import pytest
 
-from mec_tf.data import layout
+from mec_tf.data.sources.folder.splits import find_splits
 from mec_tf.errors import UserError
 
 
@@ -42,7 +41,7 @@ def photos(tmp_path, monkeypatch):
     ],
 )
 def test_usual_names_are_understood(photos, folders, train, test):
-    splits = layout.find_splits(photos(*folders), "train", "test")
+    splits = find_splits(photos(*folders), "train", "test")
     assert os.path.relpath(splits.train, "photos") == train
     assert test == (splits.test and os.path.relpath(splits.test, "photos"))
     plain = (train, test) in ((".", None), ("train", None), ("train", "test"))
@@ -67,7 +66,7 @@ def test_names_that_are_given_win(photos, flags, train, test):
     where = photos("learn", "check", "test", "train", "x/train", "x/val")
     if "Train" in flags:
         photos("Train")
-    splits = layout.find_splits(where, *flags)
+    splits = find_splits(where, *flags)
     assert os.path.relpath(splits.train, where) == train
     assert test == (splits.test and os.path.relpath(splits.test, where))
 
@@ -94,7 +93,7 @@ def test_two_meanings_are_refused_by_name(photos, folders, flags, named):
     if flags == ("train/", "train"):
         flags = ("train/", "./train")
     with pytest.raises(UserError) as error:
-        layout.find_splits(photos(*folders), *flags)
+        find_splits(photos(*folders), *flags)
     for name in named:
         assert name in str(error.value)
 
@@ -102,7 +101,7 @@ def test_two_meanings_are_refused_by_name(photos, folders, flags, named):
 def test_an_empty_folder_is_not_meant(photos):
     where = photos("Train", "Test")
     os.mkdir("photos/train")
-    assert layout.find_splits(where, "train", "test").train == "photos/Train"
+    assert find_splits(where, "train", "test").train == "photos/Train"
 
 
 def test_folders_without_images_do_not_count(photos, tmp_path):
@@ -110,7 +109,7 @@ def test_folders_without_images_do_not_count(photos, tmp_path):
     for name in ("labels/train", "labels/val", "images/train/meta"):
         (tmp_path / where / name).mkdir(parents=True)
         (tmp_path / where / name / "0.txt").write_text("0 1 2")
-    splits = layout.find_splits(where, "train", "test")
+    splits = find_splits(where, "train", "test")
     assert splits.train == "photos/images/train"
 
 
@@ -118,52 +117,4 @@ def test_a_link_that_leads_up_ends(photos, tmp_path):
     where = photos("x")
     os.remove("photos/x/0.jpg")
     os.symlink(tmp_path / "photos", "photos/x/up")
-    assert layout.find_splits(where, "train", "test").train == where
-
-
-def test_splits_inside_classes_are_refused():
-    with pytest.raises(UserError, match="photos/cat"):
-        layout.require_no_splits_below(
-            ["photos/cat", "photos/cat/Train", "photos/cat/val"], "photos"
-        )
-    layout.require_no_splits_below(
-        ["photos/train", "photos/cat", "photos/cat/test"], "photos"
-    )
-
-
-@pytest.mark.parametrize(
-    ("paths", "names", "labels"),
-    [
-        (["a/0", "a/1", "b/0"], ("a", "b"), [0, 0, 1]),
-        (["x/a/0", "x/b/c/0"], ("a", "b"), [0, 1]),
-        (
-            ["x/a/0", "x/a/1", "x/b/0", "x/b/1", "0"],
-            ("a", "b"),
-            [0, 0, 1, 1, -1],
-        ),
-        (["x/a/0", "x/a/1", "x/b/0", "x/0"], ("a", "b"), [0, 0, 1, -1]),
-        (["a/0", "a/1"], (), None),
-        (["0", "1", "a/0"], (), None),
-        (["0", "1", "a/0", "b/0"], (), None),
-    ],
-)
-def test_classes_and_strays(paths, names, labels):
-    found = layout.find_classes(paths)
-    assert found.names == names
-    np.testing.assert_array_equal(found.labels, labels)
-
-
-def test_one_folder_is_a_class_where_it_is_known():
-    assert layout.find_classes(["a/b/0", "a/c/0"]).names == ("b", "c")
-    assert layout.find_classes(["a/b/0", "a/c/0"], ("a", "d")).names == ("a",)
-
-
-def test_a_few_are_five_or_one_in_a_hundred():
-    for strays, images, are_few in (
-        (1, 4, True),
-        (2, 7, False),
-        (5, 20, True),
-        (6, 599, False),
-        (6, 600, True),
-    ):
-        assert layout.few(strays, images) == are_few
+    assert find_splits(where, "train", "test").train == where

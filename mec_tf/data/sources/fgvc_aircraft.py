@@ -1,8 +1,9 @@
-"""FGVC-Aircraft for TensorFlow Datasets, which has no builder of it.
+r"""FGVC-Aircraft for TensorFlow Datasets, which has no builder of it.
 
 Put `fgvc-aircraft-2013b.tar.gz`, as published, into a folder DIR, then
 
-tfds build fgvc_aircraft --imports=mec_tf.data.fgvc_aircraft --manual_dir=DIR
+tfds build fgvc_aircraft --manual_dir=DIR \
+    --imports=mec_tf.data.sources.fgvc_aircraft
 """
 
 import tensorflow_datasets as tfds

@@ -30,16 +30,17 @@ class Records:
     """The records of one split, in the order of their shards.
 
     Attributes:
-      shards: the shards' paths.
-      ends: int64 `[shards]`, the shards' lengths in bytes.
-      shard: int64 `[size]`, which shard a record is in.
-      offset: int64 `[size]`, where in the shard its data begin, in bytes.
-      length: int64 `[size]`, bytes of data.
-      features: TensorFlow Datasets' description of what a record holds.
-      image_key: the feature that is the image.
-      label_key: the feature that is the class, or the set of classes; or None.
-      name_key: the feature that is the file's name, or None.
-      class_names: one per class, or None without classes.
+        shards: the shards' paths.
+        ends: int64 `[shards]`, the shards' lengths in bytes.
+        shard: int64 `[size]`, which shard a record is in.
+        offset: int64 `[size]`, where in the shard its data begin, in bytes.
+        length: int64 `[size]`, bytes of data.
+        features: TensorFlow Datasets' description of what a record holds.
+        image_key: the feature that is the image.
+        label_key: the feature that is the class, or the set of classes; or
+            None.
+        name_key: the feature that is the file's name, or None.
+        class_names: one per class, or None without classes.
     """
 
     shards: tuple[str, ...]
@@ -62,7 +63,7 @@ class Records:
         """Returns an image's encoded bytes; a TensorFlow function.
 
         Args:
-          index: scalar int64.
+            index: scalar int64.
         """
         return self._read(index, self.image_key)
 
@@ -77,12 +78,12 @@ class Records:
         """Returns labels; reads each of their records, image and all, once.
 
         Args:
-          indices: int64 `[k]`, of which records; None: of all.
+            indices: int64 `[k]`, of which records; None: of all.
 
         Returns:
-          int64 `[k]`, or `[k, classes]` where a record may be of several
-          classes: 1 present, 0 absent, -1 present but marked difficult (VOC),
-          which counts as neither.
+            int64 `[k]`, or `[k, classes]` where a record may be of several
+            classes: 1 present, 0 absent, -1 present but marked difficult (VOC),
+            which counts as neither.
         """
         if indices is None:
             indices = np.arange(self.size)
@@ -171,14 +172,14 @@ def find_builder(name, data_dir):
     """Finds a prepared data set by name.
 
     Args:
-      name: "NAME" or "NAME/CONFIG".
-      data_dir: TensorFlow Datasets' directory; None for its default.
+        name: "NAME" or "NAME/CONFIG".
+        data_dir: TensorFlow Datasets' directory; None for its default.
 
     Returns:
-      A `tfds.core.DatasetBuilder` that is prepared.
+        A `tfds.core.DatasetBuilder` that is prepared.
 
     Raises:
-      UserError: for an unknown name, or a set that is not prepared.
+        UserError: for an unknown name, or a set that is not prepared.
     """
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -186,13 +187,13 @@ def find_builder(name, data_dir):
         raise UserError(
             f"Unknown dataset: 'tfds:{name}'. Expected the name of a builder "
             "of TensorFlow Datasets, such as tfds:cifar10, or of a set "
-            f"prepared under --data_dir ({data_dir or 'its default'})."
+            f"prepared under `data_dir` ({data_dir or 'its default'})."
         ) from error
     if not builder.info.splits:
         raise UserError(
             f"tfds:{name} is not prepared: {builder.data_dir} does not hold "
             f"it. Prepare it with `tfds build {name} --data_dir=DIR` and give "
-            "the same --data_dir."
+            "the same `data_dir`."
         )
     return builder
 
@@ -201,16 +202,16 @@ def find_records(builder, split):
     """Looks up where each record of a split is.
 
     Args:
-      builder: a prepared `tfds.core.DatasetBuilder`.
-      split: a split's name, or a part such as "train[:10%]".
+        builder: a prepared `tfds.core.DatasetBuilder`.
+        split: a split's name, or a part such as "train[:10%]".
 
     Returns:
-      `Records`.
+        `Records`.
 
     Raises:
-      UserError: for an unknown split, a set without images, a set that was
-        prepared in another file format than TFRecord, a shard that was cut
-        off.
+        UserError: for an unknown split, a set without images, a set that was
+            prepared in another file format than TFRecord, a shard that was cut
+            off.
     """
     info = builder.info
     if info.file_format != tfds.core.FileFormat.TFRECORD:

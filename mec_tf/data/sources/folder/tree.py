@@ -5,7 +5,8 @@ import dataclasses
 import os
 import re
 
-from mec_tf.data import headers, suffixes
+from mec_tf.data import headers
+from mec_tf.data.sources.folder import suffixes
 
 # What file servers, systems and programs put among other people's images, in
 # small letters: thumbnails, deleted files, caches. What begins with a dot is
@@ -39,10 +40,10 @@ class Tree:
     """What lies below a folder.
 
     Attributes:
-      files: paths of the files that may be images, in natural order.
-      refused: path -> why it cannot be used.
-      texts: suffix -> how many files are passed over for it, unopened.
-      folders: every folder below, as paths.
+        files: paths of the files that may be images, in natural order.
+        refused: path -> why it cannot be used.
+        texts: suffix -> how many files are passed over for it, unopened.
+        folders: every folder below, as paths.
     """
 
     files: list[str] = dataclasses.field(default_factory=list)
@@ -57,7 +58,7 @@ def walk(directory):
     """Finds every file that may be an image, as a `Tree`.
 
     Raises:
-      OSError: where `directory` itself cannot be read.
+        OSError: where `directory` itself cannot be read.
     """
     found, visited = Tree(), set()
 

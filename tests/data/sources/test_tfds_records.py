@@ -12,7 +12,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mec_tf.augment import policy
-from mec_tf.data import pipeline, sources, tfds_records
+from mec_tf.data import pipeline, sources
+from mec_tf.data.sources import tfds_records
 
 
 def _cifar10(pixels, count):

@@ -1,0 +1,15 @@
+"""How many images may lie astray without deciding what a folder means."""
+
+# So many images beside folders are strays, left out by name...
+_FEW, _OF = 5, 4
+# ...or such a share, however many.
+_FEW_SHARE = 0.01
+
+
+def few(strays, images):
+    """Whether so few of the images lie astray that the others decide.
+
+    Up to 5 that are at most a quarter, or up to 1 % of all.
+    """
+    some = strays <= _FEW and strays * _OF <= images
+    return some or strays <= _FEW_SHARE * images
