@@ -231,22 +231,22 @@ def place_of_scores(flagfile, by):
 def make_task(options, metric):
     """Loads the labelled images that the flags leave."""
     splits = sources.load(**options)
-    if splits.bank is None or splits.test is None:
+    if splits.references is None or splits.test is None:
         raise UserError(
             f"{splits.pretrain.description} has no labels to score with; give"
             " images in one subfolder per class"
         )
-    if splits.bank is splits.pretrain:  # not where one was held out of it
-        labelled.check(splits.bank, splits.test)
-    multi_label = splits.bank.multi_label
+    if splits.references is splits.pretrain:  # not where one was held out of it
+        labelled.check(splits.references, splits.test)
+    multi_label = splits.references.multi_label
     metric = metric or ("map11" if multi_label else "top1")
     if multi_label != (metric == "map11"):
         raise UserError(
-            f"--metric={metric}: an image of {splits.bank.description} is of"
+            f"--metric={metric}: an image of {splits.references.description} is of"
             f" {'several classes' if multi_label else 'one class'}; leave the"
             " metric out"
         )
-    train = splits.bank
+    train = splits.references
     if FLAGS.split_file:
         train = labelled.listed(train, FLAGS.split_file)
     train = labelled.fraction(train, FLAGS.label_fraction, seed=FLAGS.seed)

@@ -152,9 +152,10 @@ def checksum(*values):
     return digest.hexdigest()
 
 
-# pretrain: what the encoder learns from, labels unseen. bank and test: the
-# reference and the query images of kNN and its like; None without labels.
-Splits = collections.namedtuple("Splits", ["pretrain", "bank", "test"])
+# pretrain: what the encoder learns from, labels unseen. references and test: the
+# labelled images that are learnt from or compared with, and those that are
+# scored; None without labels.
+Splits = collections.namedtuple("Splits", ["pretrain", "references", "test"])
 
 
 def load(
@@ -168,8 +169,8 @@ def load(
     folder: `data_dir/train_split` and `data_dir/test_split` where they exist,
     under whatever of their usual names (`layout.find_splits`), else all of
     `data_dir` is for pretraining. With a folder per class and no
-    test split, a seeded stratified fifth is held out of the bank as the test
-    split (of the bank only: pretraining looks at no labels).
+    test split, a seeded stratified fifth is held out of the references as
+    the test split (of them only: pretraining looks at no labels).
 
     tfds: a set that TensorFlow Datasets has prepared under `data_dir`.
 
@@ -181,8 +182,8 @@ def load(
       seed: decides which images are held out where there is no test split.
 
     Returns:
-      Splits(pretrain, bank, test), each a `Source`; bank and test are None
-      where there are no labels.
+      Splits(pretrain, references, test), each a `Source`; the last two are
+      None where there are no labels.
 
     Raises:
       UserError: for an unknown data set or split, a set that is not prepared,

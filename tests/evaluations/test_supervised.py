@@ -24,7 +24,7 @@ ONE = tf.distribute.OneDeviceStrategy("/cpu:0")
 @pytest.fixture(scope="module")
 def digits():
     splits = sources.load("digits")
-    return splits.bank, splits.test
+    return splits.references, splits.test
 
 
 pytestmark = pytest.mark.usefixtures("deterministic")
@@ -376,9 +376,9 @@ for name in ("one_device", "mirrored"):
     with strategy.scope():
         encode, _ = encoders.open_encoder("export")
         model, _ = encoders.open_model("export")
-    linear.run(encode, splits.bank, splits.test, head_lrs=[1.0],
+    linear.run(encode, splits.references, splits.test, head_lrs=[1.0],
                feature_norm=True, **common)
-    finetune.run(model, splits.bank, splits.test, base_lr=0.02, **common)
+    finetune.run(model, splits.references, splits.test, base_lr=0.02, **common)
     results[name] = [
         float(keras.ops.convert_to_numpy(v).astype("float64").sum())
         for model in models for _, group in model.groups for v in group
