@@ -152,7 +152,7 @@ def checksum(*values):
     return digest.hexdigest()
 
 
-# pretrain: what the encoder learns from, labels unseen. references and test: the
+# pretrain: what the encoder learns from, labels unseen. references and test:
 # labelled images that are learnt from or compared with, and those that are
 # scored; None without labels.
 Splits = collections.namedtuple("Splits", ["pretrain", "references", "test"])

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.errors import UserError
+from mec_tf.evaluations.protocols import on_labelled_images
+from mec_tf.evaluations.subjects import frozen_features
 
 METRICS = ("cosine", "euclidean")
 # At a time, so that memory holds REFERENCES x d, QUERIES x d and QUERIES x
@@ -28,7 +30,7 @@ def run(
     k,
     temperature,
     metric="cosine",
-    labels_per_class=0,
+    labels_per_class=None,
     seed=0,
 ):
     """Scores features by the protocol.
@@ -40,7 +42,7 @@ def run(
         temperature: Of the votes, above 0; infinite: votes weigh the same.
         metric: "cosine" or "euclidean".
         labels_per_class: Also score 1-NN with so many references per class,
-            the mean over 20 draws; 0: do not.
+            the mean over 20 draws; None: do not.
         seed: Seeds the draws.
 
     Returns:
@@ -53,7 +55,7 @@ def run(
     if references.labels.ndim > 1:
         raise UserError(
             "knn votes for one class, but these images are of several each;"
-            " score them with --protocol=logistic, linear or finetune"
+            " score them with `protocol`=logistic, linear or finetune"
         )
     options = {"temperature": temperature, "metric": metric}
     scores = {"top1": accuracy(references, test, k=k, **options)}
@@ -202,7 +204,7 @@ def few_label_accuracy(
     fewest = min(len(rows) for rows in members)
     if labels_per_class > fewest:
         raise UserError(
-            f"labels_per_class={labels_per_class}, but the smallest class has"
+            f"`labels_per_class`={labels_per_class}, but the smallest class has"
             f" {fewest} labelled images; give at most {fewest}"
         )
     scores = []
@@ -218,3 +220,28 @@ def few_label_accuracy(
         )
         scores.append(accuracy(drawn, queries, k=k, **options))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def _score(subject, task, evaluation):
+    config = evaluation.config
+    references, test = frozen_features(subject, config, task.train, task.test)
+    return run(
+        references,
+        test,
+        k=config.knn_k,
+        temperature=config.knn_temperature,
+        metric=config.knn_metric,
+        labels_per_class=config.labels_per_class,
+        seed=config.seed,
+    )
+
+
+PROTOCOL = on_labelled_images(
+    _score,
+    settings=frozenset(
+        {
+            *("knn_k", "knn_temperature", "knn_metric", "labels_per_class"),
+            "feature_cache",
+        }
+    ),
+)

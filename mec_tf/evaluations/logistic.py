@@ -14,7 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from mec_tf.errors import UserError
 from mec_tf.evaluations import metrics
+from mec_tf.evaluations.protocols import on_labelled_images
+from mec_tf.evaluations.subjects import frozen_features
+from mec_tf.evaluations.tasks import validation_part
 
 # The range of both papers.
 STRONGEST, WEAKEST = 1e5, 1e-6
@@ -188,3 +192,29 @@ class LogisticClassifier:
             else:
                 decisions[:, part.classes_] = found
         return decisions
+
+
+def _score(subject, task, evaluation):
+    config = evaluation.config
+    validation = validation_part(task.train, config)
+    if validation is None:
+        raise UserError(
+            "`validation_fraction`=0: logistic chooses its penalty on a"
+            " validation part; give a share above 0, such as 0.2"
+        )
+    train, test = frozen_features(subject, config, task.train, task.test)
+    return run(
+        train,
+        test,
+        class_names=task.train.class_names,
+        validation=validation[train.index],
+        metric=task.metric,
+        penalties=config.penalties,
+    )
+
+
+PROTOCOL = on_labelled_images(
+    _score,
+    settings=frozenset({"validation_fraction", "penalties", "feature_cache"}),
+    defaults={"validation_fraction": 0.2},
+)
