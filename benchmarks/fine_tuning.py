@@ -64,7 +64,7 @@ def labelled_digits(folder):
     """Writes the digits for all routes, split as `data.sources` does."""
     splits = sources.load("digits")
     arrays = {}
-    for name, source in (("train", splits.bank), ("test", splits.test)):
+    for name, source in (("train", splits.references), ("test", splits.test)):
         (batch,) = pipeline.evaluation_batches(
             source, image_size=8, batch_size=source.size
         )

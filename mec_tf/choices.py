@@ -30,7 +30,16 @@ STRATEGIES_OF_ONE_MACHINE = ("auto", "one_device", "mirrored")
 STRATEGIES = (*STRATEGIES_OF_ONE_MACHINE, "multi_worker")
 
 CLASSIFIER_PROTOCOLS = ("linear", "logistic", "finetune")
-PROTOCOLS = ("knn", *CLASSIFIER_PROTOCOLS, "transfer", "features")
+# With the module of `mec_tf.evaluations` that declares each as its `PROTOCOL`.
+PROTOCOL_MODULES = {
+    "knn": "knn",
+    "linear": "linear",
+    "logistic": "logistic",
+    "finetune": "finetune",
+    "transfer": "transfer",
+    "features": "feature_export",
+}
+PROTOCOLS = tuple(PROTOCOL_MODULES)
 SUITES = ("paper",)
 METRICS = ("top1", "mean_per_class", "map11")
 KNN_METRICS = ("cosine", "euclidean")

@@ -396,7 +396,7 @@ def keep_silent(line):
 
 def evaluation_sets(splits):
     """References and queries of the monitors; no queries without labels."""
-    bank = splits.bank or splits.pretrain
+    labelled = splits.references or splits.pretrain
 
     def batches(role, source):
         generator = np.random.default_rng(FLAGS.seed)
@@ -409,7 +409,7 @@ def evaluation_sets(splits):
             indices=chosen,
         )
 
-    references = batches("RankMe and kNN references", bank)
+    references = batches("RankMe and kNN references", labelled)
     if splits.test is None or splits.test.multi_label:
         return references, None
     return references, batches("kNN queries", splits.test)

@@ -50,7 +50,11 @@ for line in json.load(sys.stdin):
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            legacy_command.run(module.main)
+            if hasattr(module, "CONFIG"):
+                from mec_tf.command_line import command
+                command.run(module.main, module.CONFIG, line)
+            else:
+                legacy_command.run(module.main)
         except SystemExit as end:
             code = end.code or 0
             if isinstance(code, str):

@@ -76,16 +76,19 @@ def test_imports_fall_downward():
 
 
 def test_only_mains_see_flags():
+    readers = {room(path) for path in modules() if "flags" in absl_names(path)}
+    assert readers <= {"config", "command_line", "legacy_flags"}
+
+
+def test_only_what_mains_call_sees_configs():
     readers = {
-        room(path)
-        for path in modules()
-        if "config" in imported_rooms(path) or "flags" in absl_names(path)
+        room(path) for path in modules() if "config" in imported_rooms(path)
     }
     assert readers <= MAINS | {
         "config",
         "command_line",
-        "legacy_flags",
-        "legacy_command",
+        "evaluations",
+        "pretraining",
     }
 
 

@@ -62,13 +62,13 @@ def test_labels_are_sets_and_the_difficult_do_not_count(data_dir):
     splits = sources.load(
         "tfds:voc/2007", data_dir=data_dir, train_split="train+validation"
     )
-    assert splits.bank.multi_label
+    assert splits.references.multi_label
     expected = np.zeros([16, CLASSES], int)
-    for row, name in enumerate(splits.bank.names):
+    for row, name in enumerate(splits.references.names):
         bright = int(name[:6]) % 2
         expected[row, [bright, 2 + bright]] = 1
         expected[row, 7] = -1
-    assert np.array_equal(splits.bank.labels, expected)
+    assert np.array_equal(splits.references.labels, expected)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,13 @@ STRATEGIES = (*ON_ONE_MACHINE, "multi_worker")
 def split_cpu(count):
     """Splits the CPU into `count` logical devices (before any op runs).
 
-    Lets `mirrored` be tried on a machine without GPUs.
+    Lets `mirrored` be tried on a machine without GPUs. A process can do it
+    once, and not undo it.
     """
     (cpu,) = tf.config.list_physical_devices("CPU")
+    former = tf.config.get_logical_device_configuration(cpu)
+    if former is not None and len(former) == count:
+        return
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     )

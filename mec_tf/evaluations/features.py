@@ -1,11 +1,15 @@
 """Features of a set of images, in order, in memory or on disk."""
 
+import errno
+import os
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.errors import UserError
+from mec_tf.errors import Unwritten, UserError
+
+_BLOCK = 2**20  # bytes
 
 
 class Features(NamedTuple):
@@ -45,7 +49,8 @@ def extract(encoder, batches, *, path=None, size=None, name="the set"):
         `Features`, in the order of the batches.
 
     Raises:
-        UserError: If there is no image that could be read.
+        UserError: If there is no image that could be read, or no room for the
+            features on the disk.
     """
     collected, labels, index = [], [], []
     values, rows = None, 0
@@ -87,6 +92,31 @@ def require_some(batches, name):
 def _room(shape, path):
     if path is None:
         return np.empty(shape, np.float32)
-    return np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=shape
-    )
+    try:
+        values = np.lib.format.open_memmap(
+            path, mode="w+", dtype=np.float32, shape=shape
+        )
+        _allocate(path, values.offset, values.nbytes)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise Unwritten(
+            f"{os.path.dirname(path)} has no room for {shape[0]:,} features of"
+            f" {shape[1]:,} numbers, {4e-9 * shape[0] * shape[1]:.3g} GB"
+            f" ({error.strerror}); free some, or name another `feature_cache`"
+        ) from error
+    return values
+
+
+def _allocate(path, start, size):
+    """Takes the room of a sparse file's bytes, which are all 0.
+
+    Where a page of a memory map finds no room the process is killed.
+    """
+    with open(path, "r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), start, size)
+            return
+        file.seek(start)  # macOS, Windows
+        for at in range(0, size, _BLOCK):
+            file.write(bytes(min(_BLOCK, size - at)))

@@ -6,6 +6,13 @@ normalises by the batch and moves its running statistics, which then score.
 """
 
 from mec_tf.evaluations.classifier import Classifier
+from mec_tf.evaluations.head_settings import (
+    checkpoints_folder,
+    head_training,
+    make_callbacks_of,
+)
+from mec_tf.evaluations.protocols import TRAINING, on_labelled_images
+from mec_tf.formats import encoders
 from mec_tf.optimizers import SGD
 
 
@@ -14,12 +21,12 @@ def run(
     train,
     test,
     *,
-    recipe,
+    training,
     base_lr,
     head_lr=None,
     strategy,
-    keep=None,
-    watch,
+    checkpoints=None,
+    make_callbacks,
 ):
     """Scores an encoder by the protocol; its weights change.
 
@@ -28,25 +35,27 @@ def run(
             features `[n, d]`, opened in the strategy's scope.
         train: Labelled `data.sources.Source`.
         test: Labelled `Source` to score.
-        recipe: `supervised.Recipe`.
+        training: `supervised.HeadTraining`.
         base_lr: Of the encoder: lr = base * batch / 256.
         head_lr: Of the head, likewise; None: `base_lr`.
         strategy: `tf.distribute.Strategy`.
-        keep: Folder of checkpoints, or None.
-        watch: See `Recipe.train`.
+        checkpoints: Folder of checkpoints, or None.
+        make_callbacks: `watch` of `HeadTraining.train`.
 
     Returns:
         Dict: the scores of `metrics`, `labelled_images`, and what came of the
-        recipe: `batch_size`, `steps` and `peak_lr` (the encoder's).
+        training: `batch_size`, `steps` and `peak_lr` (the encoder's).
     """
     if head_lr is None:
         head_lr = base_lr
-    passes = recipe.passes(train, strategy)
+    schedule = training.passes(train, strategy)
     with strategy.scope():
-        head = recipe.head(encoder.output_shape[-1], len(train.class_names))
+        head = training.head(encoder.output_shape[-1], len(train.class_names))
         groups = [
             (
-                recipe.optimizer(SGD, variables, base_lr=rate, passes=passes),
+                training.optimizer(
+                    SGD, variables, base_lr=rate, passes=schedule
+                ),
                 variables,
             )
             for variables, rate in (
@@ -61,17 +70,48 @@ def run(
             statistics=encoder.non_trainable_variables,
             multi_label=train.multi_label,
         )
-    recipe.train(
+    training.train(
         model,
         train,
-        passes=passes,
+        passes=schedule,
         base_lrs=sorted({base_lr, head_lr}),
-        keep=keep,
-        watch=watch,
+        keep=checkpoints,
+        watch=make_callbacks,
     )
-    (scores,) = recipe.score(model, test)
+    (scores,) = training.score(model, test)
     return {
         **scores,
         "labelled_images": train.size,
-        **recipe.facts(passes, base_lr),
+        **training.facts(schedule, base_lr),
     }
+
+
+def _score(subject, task, evaluation):
+    config = evaluation.config
+    with evaluation.strategy.scope():
+        encoder, metadata = encoders.open_model(subject.name)
+    (head_lr,) = config.head_lr
+    return run(
+        encoder,
+        task.train,
+        task.test,
+        training=head_training(subject, config),
+        base_lr=config.base_lr,
+        head_lr=head_lr,
+        strategy=evaluation.strategy,
+        checkpoints=checkpoints_folder(config, metadata, task.train),
+        make_callbacks=make_callbacks_of(evaluation),
+    )
+
+
+PROTOCOL = on_labelled_images(
+    _score,
+    settings=TRAINING | {"base_lr"},
+    defaults={
+        "batch_size": 1024,
+        "epochs": 50,
+        "head_lr": lambda config: (config.base_lr,),
+    },
+    trains=True,
+    needs_weights=True,
+)

@@ -11,35 +11,38 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.errors import UserError
+from mec_tf.evaluations.protocols import on_labelled_images
+from mec_tf.evaluations.subjects import frozen_features
 
 METRICS = ("cosine", "euclidean")
 # At a time, so that memory holds REFERENCES x d, QUERIES x d and QUERIES x
 # REFERENCES numbers (2,048 dimensions: 320 MB) however many there are.
 REFERENCES = 16_384
 QUERIES = 2_048
-DRAWS = 20  # banks over which few-label scores are averaged
+# Of few references, over which such scores are averaged.
+DRAWS = 20
 
 
 def run(
-    bank,
+    references,
     test,
     *,
     k,
     temperature,
     metric="cosine",
-    labels_per_class=0,
+    labels_per_class=None,
     seed=0,
 ):
     """Scores features by the protocol.
 
     Args:
-        bank: Labelled `Features`, the references.
+        references: Labelled `Features`.
         test: Labelled `Features`, the queries.
         k: Neighbours that vote.
         temperature: Of the votes, above 0; infinite: votes weigh the same.
         metric: "cosine" or "euclidean".
         labels_per_class: Also score 1-NN with so many references per class,
-            the mean over 20 draws; 0: do not.
+            the mean over 20 draws; None: do not.
         seed: Seeds the draws.
 
     Returns:
@@ -49,16 +52,16 @@ def run(
     Raises:
         UserError: If images are of several classes each.
     """
-    if bank.labels.ndim > 1:
+    if references.labels.ndim > 1:
         raise UserError(
             "knn votes for one class, but these images are of several each;"
-            " score them with --protocol=logistic, linear or finetune"
+            " score them with `protocol`=logistic, linear or finetune"
         )
     options = {"temperature": temperature, "metric": metric}
-    scores = {"top1": accuracy(bank, test, k=k, **options)}
+    scores = {"top1": accuracy(references, test, k=k, **options)}
     if labels_per_class:
         mean, deviation = few_label_accuracy(
-            bank,
+            references,
             test,
             labels_per_class=labels_per_class,
             draws=DRAWS,
@@ -118,12 +121,12 @@ def neighbours(references, queries, *, k, metric="cosine"):
     best = np.full((len(queries), k), -np.inf, np.float32)
     index = np.zeros((len(queries), k), np.int64)
     for start in range(0, len(references), REFERENCES):
-        bank = _prepared(references[start : start + REFERENCES], metric)
+        part = _prepared(references[start : start + REFERENCES], metric)
         for first in range(0, len(queries), QUERIES):
             chunk = slice(first, first + QUERIES)
             found, at = tf.math.top_k(
-                _similarity(_prepared(queries[chunk], metric), bank, metric),
-                min(k, len(bank)),
+                _similarity(_prepared(queries[chunk], metric), part, metric),
+                min(k, len(part)),
             )
             # Earlier references come first, and win ties.
             merged = np.concatenate([best[chunk], found], axis=1)
@@ -141,12 +144,12 @@ def _prepared(features, metric):
     return features
 
 
-def _similarity(queries, bank, metric):
+def _similarity(queries, references, metric):
     """`[q, r]`, of prepared queries `[q, d]` and references `[r, d]`."""
-    products = tf.matmul(queries, bank, transpose_b=True)
+    products = tf.matmul(queries, references, transpose_b=True)
     if metric == "cosine":
         return products
-    squares = tf.reduce_sum(tf.square(bank), axis=1)
+    squares = tf.reduce_sum(tf.square(references), axis=1)
     own = tf.reduce_sum(tf.square(queries), axis=1, keepdims=True)
     return products - (squares + own) / 2
 
@@ -155,7 +158,7 @@ def accuracy(references, queries, *, k=20, temperature=0.07, metric="cosine"):
     """Share in [0, 1] of queries whose class is predicted right.
 
     Args:
-        references: Labelled `Features`, the bank.
+        references: Labelled `Features`.
         queries: Labelled `Features`.
         k: Neighbours that vote.
         temperature: Of the votes, above 0.
@@ -176,13 +179,13 @@ def accuracy(references, queries, *, k=20, temperature=0.07, metric="cosine"):
 def few_label_accuracy(
     references, queries, *, labels_per_class, draws, seed, k=1, **options
 ):
-    """Mean and standard deviation of the accuracy over small banks.
+    """Mean and standard deviation of the accuracy over draws of few references.
 
     Args:
         references: Labelled `Features` to draw from.
         queries: Labelled `Features`.
         labels_per_class: References kept per class.
-        draws: Number of random banks.
+        draws: Number of draws.
         seed: Seeds the draws.
         k: Neighbours that vote.
         **options: `temperature` and `metric` of `accuracy`.
@@ -201,7 +204,7 @@ def few_label_accuracy(
     fewest = min(len(rows) for rows in members)
     if labels_per_class > fewest:
         raise UserError(
-            f"labels_per_class={labels_per_class}, but the smallest class has"
+            f"`labels_per_class`={labels_per_class}, but the smallest class has"
             f" {fewest} labelled images; give at most {fewest}"
         )
     scores = []
@@ -212,8 +215,33 @@ def few_label_accuracy(
                 for rows in members
             ]
         )
-        bank = type(references)(
+        drawn = type(references)(
             references.values[rows], references.labels[rows]
         )
-        scores.append(accuracy(bank, queries, k=k, **options))
+        scores.append(accuracy(drawn, queries, k=k, **options))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def _score(subject, task, evaluation):
+    config = evaluation.config
+    references, test = frozen_features(subject, config, task.train, task.test)
+    return run(
+        references,
+        test,
+        k=config.knn_k,
+        temperature=config.knn_temperature,
+        metric=config.knn_metric,
+        labels_per_class=config.labels_per_class,
+        seed=config.seed,
+    )
+
+
+PROTOCOL = on_labelled_images(
+    _score,
+    settings=frozenset(
+        {
+            *("knn_k", "knn_temperature", "knn_metric", "labels_per_class"),
+            "feature_cache",
+        }
+    ),
+)

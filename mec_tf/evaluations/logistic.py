@@ -14,23 +14,33 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from mec_tf.errors import UserError
 from mec_tf.evaluations import metrics
+from mec_tf.evaluations.protocols import on_labelled_images
+from mec_tf.evaluations.subjects import frozen_features
+from mec_tf.evaluations.tasks import validation_part
 
 # The range of both papers.
 STRONGEST, WEAKEST = 1e5, 1e-6
 # Of L-BFGS: steps at most, and the gradient's greatest element at the end.
 _SEARCH = {"max_iter": 100, "tol": 1e-5}
 _FINAL = {"max_iter": 1_000, "tol": 1e-6}
+# Of features, read at a time.
+_ROWS = 4_096
 
 
-def run(bank, test, *, class_names, validation, metric, penalties=45):
+def run(train, test, *, class_names, validation, metric, penalties=45):
     """Scores features by the protocol.
 
+    Memory holds the training features once, as float64; those of the test are
+    read in chunks.
+
     Args:
-        bank: Labelled `Features` to fit to.
-        test: Labelled `Features` to score.
+        train: Labelled `Features` to fit to; perhaps memory-mapped.
+        test: Labelled `Features` to score, likewise.
         class_names: One per class.
-        validation: Boolean `[n]` of the bank: where the penalty is chosen.
+        validation: Boolean `[n]` of the training features: where the penalty is
+            chosen.
         metric: The score that chooses, of `metrics.METRICS`.
         penalties: How many to try, log-spaced in [1e-6, 1e5].
 
@@ -40,32 +50,61 @@ def run(bank, test, *, class_names, validation, metric, penalties=45):
     """
     # The intercept is free and the penalty scales with the square, so that
     # standardising all features alike changes nothing but the speed.
-    mean = np.mean(bank.values, axis=0, dtype=np.float64)
-    scale = np.std(bank.values - mean) or 1.0
-
-    def prepared(values):  # in float32 L-BFGS stalls before it converges
-        return (values - mean) / scale
+    mean, scale = _moments(train.values)
+    # What chooses comes last, so that both parts are views of one array.
+    order = np.argsort(validation, kind="stable")
+    count = len(order) - np.count_nonzero(validation)
+    labels = train.labels[order]
+    values = np.empty(train.values.shape)  # in float32 L-BFGS stalls
+    for rows in _chunks(len(order)):
+        values[rows] = _standardised(train.values[order[rows]], mean, scale)
 
     tried = {}
-    search = Classifier(bank.labels, class_names, **_SEARCH)
-    fitted_to = prepared(bank.values[~validation])
-    held_out = prepared(bank.values[validation])
+    search = LogisticClassifier(labels, class_names, **_SEARCH)
     for penalty in np.geomspace(STRONGEST, WEAKEST, penalties):
         # Each fit starts from the one before.
-        search.fit(fitted_to, bank.labels[~validation], penalty / scale**2)
-        decisions = search.decide(held_out)
-        found = score(decisions, bank.labels[validation], class_names)
+        search.fit(values[:count], labels[:count], penalty / scale**2)
+        decisions = search.decide(values[count:])
+        found = score(decisions, labels[count:], class_names)
         tried[float(penalty)] = found[metric]
     best = max(tried, key=tried.get)  # the strongest of equals
-    final = Classifier(bank.labels, class_names, **_FINAL)
-    final.fit(prepared(bank.values), bank.labels, best / scale**2)
-    decisions = final.decide(prepared(test.values))
+    final = LogisticClassifier(labels, class_names, **_FINAL)
+    final.fit(values, labels, best / scale**2)
+    decisions = np.concatenate(
+        [
+            final.decide(_standardised(test.values[rows], mean, scale))
+            for rows in _chunks(len(test.values))
+        ]
+    )
     return {
         **score(decisions, test.labels, class_names),
         "penalty": best,
         "converged": final.converged,
         "validation": tried,
     }
+
+
+def _chunks(count):
+    return [slice(at, at + _ROWS) for at in range(0, count, _ROWS)]
+
+
+def _moments(values):
+    """Mean of each feature, float64 `[d]`, and one deviation of them all."""
+    total = np.zeros(values.shape[1])
+    for rows in _chunks(len(values)):
+        total += np.sum(values[rows], axis=0, dtype=np.float64)
+    mean = total / len(values)
+    squares = 0.0
+    for rows in _chunks(len(values)):
+        squares += np.sum(np.square(values[rows] - mean))
+    return mean, np.sqrt(squares / values.size) or 1.0
+
+
+def _standardised(values, mean, scale):
+    """float64 `[n, d]`, made without more than one copy."""
+    found = values - mean
+    found /= scale
+    return found
 
 
 def score(decisions, labels, class_names):
@@ -100,7 +139,7 @@ def _start(part, shares, dimensions):
     part.intercept_ = offsets
 
 
-class Classifier:
+class LogisticClassifier:
     """One multinomial classifier, or one binary classifier per class.
 
     Args:
@@ -124,8 +163,10 @@ class Classifier:
             part.set_params(C=1 / penalty)
             rows, targets = slice(None), labels
             if labels.ndim > 1:
-                rows = labels[:, column] >= 0
-                targets = labels[rows, column]
+                targets = labels[:, column]
+                if np.any(targets < 0):  # or nothing need be copied
+                    rows = targets >= 0
+                    targets = targets[rows]
             classes, counts = np.unique(targets, return_counts=True)
             if len(classes) < 2:
                 continue  # nothing to tell apart
@@ -151,3 +192,29 @@ class Classifier:
             else:
                 decisions[:, part.classes_] = found
         return decisions
+
+
+def _score(subject, task, evaluation):
+    config = evaluation.config
+    validation = validation_part(task.train, config)
+    if validation is None:
+        raise UserError(
+            "`validation_fraction`=0: logistic chooses its penalty on a"
+            " validation part; give a share above 0, such as 0.2"
+        )
+    train, test = frozen_features(subject, config, task.train, task.test)
+    return run(
+        train,
+        test,
+        class_names=task.train.class_names,
+        validation=validation[train.index],
+        metric=task.metric,
+        penalties=config.penalties,
+    )
+
+
+PROTOCOL = on_labelled_images(
+    _score,
+    settings=frozenset({"validation_fraction", "penalties", "feature_cache"}),
+    defaults={"validation_fraction": 0.2},
+)

@@ -19,8 +19,8 @@ from mec_tf.training.schedule import make_passes, segments
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What both protocols have in common.
+class HeadTraining:
+    """How heads are trained and scored, by both protocols alike.
 
     Attributes:
         batch_size: Images per step; a set that is smaller is one batch.

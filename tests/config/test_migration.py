@@ -42,7 +42,7 @@ BEFORE = """
 import importlib, json, sys
 from absl import flags
 found = {}
-for main in ("train", "evaluate", "export", "report"):
+for main in ("train", "export", "report"):
     importlib.import_module(f"mec_tf.{main}")
     from mec_tf import choices
     from mec_tf import legacy_flags
@@ -66,8 +66,7 @@ for main in ("train", "evaluate", "export", "report"):
         flag.unparse()
         found[main][flag.name] = [default, flag.help, flag.boolean, probed]
         delattr(flags.FLAGS, flag.name)
-from mec_tf import evaluate, export
-assert evaluate.PROTOCOLS == choices.PROTOCOLS
+from mec_tf import export
 assert export.FORMATS == choices.FORMATS
 assert export.OF_WEIGHTS == choices.FORMATS_OF_WEIGHTS
 print(json.dumps(found))
@@ -100,7 +99,7 @@ def before():
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("main", CONFIGS)
+@pytest.mark.parametrize("main", ["train", "export", "report"])
 def test_flags_are_those_of_before(main, before):
     settings = settings_of(CONFIGS[main])
     added = {"draw_views"} if main == "report" else set()

@@ -22,16 +22,16 @@ def splits(tmp_path_factory):
 
 
 def test_a_share_of_each_class_at_least_one_seeded(splits):
-    few = labelled.fraction(splits.bank, 0.1, seed=0)
+    few = labelled.fraction(splits.references, 0.1, seed=0)
     assert list(np.bincount(few.labels)) == [4, 1, 1]
-    again = labelled.fraction(splits.bank, 0.1, seed=0)
-    other = labelled.fraction(splits.bank, 0.1, seed=1)
+    again = labelled.fraction(splits.references, 0.1, seed=0)
+    other = labelled.fraction(splits.references, 0.1, seed=1)
     assert few.names == again.names != other.names
-    assert labelled.fraction(splits.bank, 1, seed=0) is splits.bank
+    assert labelled.fraction(splits.references, 1, seed=0) is splits.references
 
 
 def test_a_part_s_images_labels_and_names_go_together(splits):
-    few = labelled.fraction(splits.bank, 0.25, seed=0)
+    few = labelled.fraction(splits.references, 0.25, seed=0)
     for index in range(few.size):
         path = few.names[index]
         with open(path, "rb") as file:
@@ -40,25 +40,25 @@ def test_a_part_s_images_labels_and_names_go_together(splits):
 
 
 def test_hold_out_and_rest_are_all(splits):
-    held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
-    held = splits.bank.part(np.flatnonzero(held_out), "held out")
+    held_out = labelled.hold_out(splits.references, 0.2, seed=0)
+    held = splits.references.part(np.flatnonzero(held_out), "held out")
     # The last class's one image stays.
     assert list(np.bincount(held.labels, minlength=3)) == [8, 2, 0]
-    most = labelled.hold_out(splits.bank, 0.99, seed=0)
-    kept = splits.bank.part(np.flatnonzero(~most), "kept")
+    most = labelled.hold_out(splits.references, 0.99, seed=0)
+    kept = splits.references.part(np.flatnonzero(~most), "kept")
     assert list(np.bincount(kept.labels)) == [1, 1, 1]
 
 
 def test_held_out_is_not_what_a_fraction_would_be(splits):
-    few = labelled.fraction(splits.bank, 0.2, seed=0)
-    held_out = labelled.hold_out(splits.bank, 0.2, seed=0)
-    held = splits.bank.part(np.flatnonzero(held_out), "held out")
+    few = labelled.fraction(splits.references, 0.2, seed=0)
+    held_out = labelled.hold_out(splits.references, 0.2, seed=0)
+    held = splits.references.part(np.flatnonzero(held_out), "held out")
     of_a = [{n for n in one.names if "/a/" in n} for one in (few, held)]
     assert len(of_a[0]) == len(of_a[1]) == 8 and of_a[0] != of_a[1]
 
 
 def test_a_fraction_is_the_one_that_was_always_drawn(splits):
-    few = labelled.fraction(splits.bank, 0.1, seed=0)
+    few = labelled.fraction(splits.references, 0.1, seed=0)
     names = [name.split("/")[-1] for name in few.names]
     assert names == [f"{k}.png" for k in (6, 7, 17, 21, 4, 0)]
 
@@ -75,7 +75,7 @@ def test_a_list_may_name_what_is_not_unicode(image_folder, tmp_path):
 
 
 def test_nothing_to_hold_out_is_refused(splits):
-    one_each = labelled.fraction(splits.bank, 0.001, seed=0)
+    one_each = labelled.fraction(splits.references, 0.001, seed=0)
     assert list(np.bincount(one_each.labels)) == [1, 1, 1]
     with pytest.raises(ValueError, match="fraction=0.2.*at least 2 images"):
         labelled.hold_out(one_each, 0.2, seed=0)
@@ -83,7 +83,7 @@ def test_nothing_to_hold_out_is_refused(splits):
 
 def test_of_sets_of_classes_a_share_of_all_is_drawn(splits):
     sets = dataclasses.replace(
-        splits.bank,
+        splits.references,
         multi_label=True,
         read_labels=lambda chosen: np.ones([len(chosen), 3], np.int64),
     )
@@ -95,22 +95,22 @@ def test_of_sets_of_classes_a_share_of_all_is_drawn(splits):
 def test_a_list_keeps_its_order(splits, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("b/7.png\na/3.png\n39.png\n")
-    found = labelled.listed(splits.bank, path)
+    found = labelled.listed(splits.references, path)
     tails = ["/".join(name.split("/")[-2:]) for name in found.names]
     assert tails == ["b/7.png", "a/3.png", "a/39.png"]
     assert list(found.labels) == [1, 0, 0]
 
 
 def test_identity_follows_order_and_choice(splits):
-    bank = splits.bank
+    train = splits.references
     ids = {
         source.identify()
         for source in (
-            bank,
+            train,
             splits.test,
-            bank.part([0, 1], "two"),
-            bank.part([1, 0], "two"),
+            train.part([0, 1], "two"),
+            train.part([1, 0], "two"),
         )
     }
     assert len(ids) == 4
-    assert bank.part([0, 1], "x").identify() in ids
+    assert train.part([0, 1], "x").identify() in ids

@@ -70,7 +70,7 @@ def test_a_folder_that_goes_ends_it_by_name(images, caplog, make, vanish):
     # Not one line for each image that went with it.
     assert len(caplog.messages) <= 1
     # A part of it, as held out for the test images, ends likewise.
-    part = exhausts(make(splits.bank), splits.bank)
+    part = exhausts(make(splits.references), splits.references)
     assert isinstance(part, UserError)
 
 

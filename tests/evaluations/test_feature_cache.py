@@ -1,5 +1,6 @@
 """A cache that never serves what is stale, damaged or another's half."""
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,8 @@ from conftest import left_by_the_dead
 from PIL import Image
 
 from mec_tf.data import bad_images, pipeline, sources
-from mec_tf.evaluations import feature_cache
+from mec_tf.errors import Unwritten
+from mec_tf.evaluations import feature_cache, features
 from mec_tf.evaluations.classifier import Classifier
 
 CROP = {"image_size": 8, "crop_fraction": None, "interpolation": "bicubic"}
@@ -71,6 +73,29 @@ def test_the_second_time_nobody_is_asked(folder):
         assert np.array_equal(found.values, plain.values)
         assert np.array_equal(found.labels, plain.labels)
         assert np.array_equal(found.index, np.arange(8))
+
+
+@pytest.mark.parametrize("way", ["fallocate", "write"])
+def test_room_is_taken_before_features_come(tmp_path, monkeypatch, way):
+    if way == "write":
+        monkeypatch.delattr(os, "posix_fallocate")
+    path = tmp_path / "features.npy"
+    values = features._room((1000, 1000), path)
+    assert not values.any()
+    assert path.stat().st_blocks * 512 >= values.nbytes
+    values[-1] = 1
+    values.flush()
+    assert np.load(path)[-1].all()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(Unwritten, match="`feature_cache`"):
+        look(folder, Encoder())
+    assert list((folder / "cache").iterdir()) == []
 
 
 def test_what_changes_is_looked_at_again(folder):

@@ -50,10 +50,10 @@ def optimum(features, penalty):
 
 
 def test_it_is_the_optimum_and_the_penalty_is_the_validation_s_best():
-    bank, test = clusters(400, 1), clusters(300, 2)
+    train, test = clusters(400, 1), clusters(300, 2)
     validation = np.arange(400) % 4 == 0
     found = logistic.run(
-        bank,
+        train,
         test,
         class_names=NAMES,
         validation=validation,
@@ -64,32 +64,34 @@ def test_it_is_the_optimum_and_the_penalty_is_the_validation_s_best():
     penalties = list(found["validation"])
     assert np.allclose(penalties, np.geomspace(1e5, 1e-6, 5))
 
-    part = Features(bank.values[~validation], bank.labels[~validation])
-    held_out = bank.values[validation]
+    part = Features(train.values[~validation], train.labels[~validation])
+    held_out = train.values[validation]
     for penalty, score in found["validation"].items():
         w, b = optimum(part, penalty)
         predicted = (held_out @ w + b).argmax(axis=1)
-        accuracy = np.mean(predicted == bank.labels[validation])
+        accuracy = np.mean(predicted == train.labels[validation])
         assert abs(accuracy - score) <= 0.011, penalty  # one image of 100
     best = max(found["validation"], key=found["validation"].get)
     assert found["penalty"] == best
 
-    w, b = optimum(bank, best)
+    w, b = optimum(train, best)
     predicted = (test.values @ w + b).argmax(axis=1)
     assert found["top1"] == np.mean(predicted == test.labels)
 
 
 def test_coefficients_are_the_optimum_s():
     """With the settings and on the scale that `run` fits with."""
-    bank = clusters(400, 1)
-    values = bank.values.astype(np.float64)
+    train = clusters(400, 1)
+    values = train.values.astype(np.float64)
     values -= values.mean(axis=0)
     values /= values.std()
     for penalty in (1e3, 1e-2, 1e-4):
-        classifier = logistic.Classifier(bank.labels, NAMES, **logistic._FINAL)
-        classifier.fit(values, bank.labels, penalty)
+        classifier = logistic.LogisticClassifier(
+            train.labels, NAMES, **logistic._FINAL
+        )
+        classifier.fit(values, train.labels, penalty)
         assert classifier.converged
-        w, _ = optimum(Features(values, bank.labels), penalty)
+        w, _ = optimum(Features(values, train.labels), penalty)
         (part,) = classifier.parts
         # Adding one vector to all classes' weights changes nothing but |W|,
         # whose least is where they sum to 0.
@@ -101,10 +103,10 @@ def test_several_classes_each_are_binary_problems():
     values = generator.normal(size=(300, 5)).astype(np.float32)
     labels = (values @ generator.normal(size=(5, 3)) > 0.5).astype(np.int64)
     labels[::7] = -1
-    bank = Features(values[:200], labels[:200])
+    train = Features(values[:200], labels[:200])
     test = Features(values[200:], labels[200:])
     found = logistic.run(
-        bank,
+        train,
         test,
         class_names=NAMES[:3],
         validation=np.arange(200) % 5 == 0,
@@ -113,10 +115,10 @@ def test_several_classes_each_are_binary_problems():
     )
     assert found["map11"] > 0.9
     # Class 0 against scikit-learn alone, on the images that count.
-    keep = bank.labels[:, 0] >= 0
+    keep = train.labels[:, 0] >= 0
     alone = LogisticRegression(
         C=1 / found["penalty"], max_iter=5000, tol=1e-8
-    ).fit(bank.values[keep], bank.labels[keep, 0])
+    ).fit(train.values[keep], train.labels[keep, 0])
     expected = metrics.mean_average_precision(
         alone.decision_function(test.values)[:, None], test.labels[:, :1], "a"
     )
@@ -124,11 +126,13 @@ def test_several_classes_each_are_binary_problems():
 
 
 def test_a_class_without_examples_is_never_chosen():
-    bank = clusters(200, 1)
-    kept = bank.labels != 2
-    bank = Features(bank.values[kept], bank.labels[kept])
-    classifier = logistic.Classifier(bank.labels, NAMES, max_iter=99, tol=1e-4)
-    classifier.fit(bank.values, bank.labels, 1.0)
-    decisions = classifier.decide(bank.values)
+    train = clusters(200, 1)
+    kept = train.labels != 2
+    train = Features(train.values[kept], train.labels[kept])
+    classifier = logistic.LogisticClassifier(
+        train.labels, NAMES, max_iter=99, tol=1e-4
+    )
+    classifier.fit(train.values, train.labels, 1.0)
+    decisions = classifier.decide(train.values)
     assert np.all(decisions[:, 2] == -np.inf)
     assert np.isfinite(decisions[:, [0, 1, 3]]).all()

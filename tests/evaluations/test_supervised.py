@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mec_tf.data import labelled, pipeline, sources
 from mec_tf.evaluations import finetune, linear
-from mec_tf.evaluations.supervised import Recipe
+from mec_tf.evaluations.supervised import HeadTraining
 from mec_tf.models import build_backbone
 from mec_tf.models.encoder import build_encoder
 
@@ -24,7 +24,7 @@ ONE = tf.distribute.OneDeviceStrategy("/cpu:0")
 @pytest.fixture(scope="module")
 def digits():
     splits = sources.load("digits")
-    return splits.bank, splits.test
+    return splits.references, splits.test
 
 
 pytestmark = pytest.mark.usefixtures("deterministic")
@@ -36,7 +36,7 @@ def blocks(images):
     return tf.reshape(pooled, [-1, 16]) - 0.3
 
 
-def recipe(**changes):
+def head_training(**changes):
     settings = {
         "batch_size": 256,
         "epochs": 2,
@@ -44,7 +44,7 @@ def recipe(**changes):
         "crop_area": (1.0, 1.0),
         "flip": 0.0,
     }
-    return Recipe(**(settings | changes))
+    return HeadTraining(**(settings | changes))
 
 
 def watch(model, passes, base_lrs, checkpoints, first_step, seen=None):
@@ -56,7 +56,7 @@ def watch(model, passes, base_lrs, checkpoints, first_step, seen=None):
 def test_a_linear_head_reaches_scikit_learn_s_optimum(digits, monkeypatch):
     train, test = digits
     decay, seen = 3e-3, {}
-    (batch,) = recipe().batches(train).unbatch().batch(2000)
+    (batch,) = head_training().batches(train).unbatch().batch(2000)
     # Without crops every epoch is this batch: spare its reading 600 times.
     monkeypatch.setattr(
         pipeline,
@@ -69,14 +69,14 @@ def test_a_linear_head_reaches_scikit_learn_s_optimum(digits, monkeypatch):
         blocks,
         train,
         test,
-        recipe=recipe(batch_size=2000, epochs=600, weight_decay=decay),
+        training=head_training(batch_size=2000, epochs=600, weight_decay=decay),
         head_lrs=[3.0, 30.0],
         strategy=ONE,
-        watch=functools.partial(watch, seen=seen),
+        make_callbacks=functools.partial(watch, seen=seen),
     )
 
     def features_of(source):
-        (batch,) = recipe().batches(source).unbatch().batch(2000)
+        (batch,) = head_training().batches(source).unbatch().batch(2000)
         return blocks(tf.cast(batch["image"], tf.float32) / 255).numpy()
 
     x, y = features_of(train), train.labels
@@ -103,10 +103,10 @@ def test_the_validation_part_chooses(digits):
     train, test = (source.part(range(300), "300") for source in digits)
     validation = labelled.hold_out(train, 0.2, seed=0)
     options = {
-        "recipe": recipe(batch_size=100, epochs=10),
+        "training": head_training(batch_size=100, epochs=10),
         "feature_norm": True,
         "strategy": ONE,
-        "watch": watch,
+        "make_callbacks": watch,
     }
     found = linear.run(
         blocks,
@@ -143,10 +143,12 @@ def short_runs(digits):
         found = linear.run(
             blocks,
             *few,
-            recipe=recipe(batch_size=1024, crop_area=(0.3, 1.0), **changes),
+            training=head_training(
+                batch_size=1024, crop_area=(0.3, 1.0), **changes
+            ),
             head_lrs=[0.1],
             strategy=ONE,
-            watch=look,
+            make_callbacks=look,
         )
         return found, seen["told"], seen["model"].heads[0].get_weights()[0]
 
@@ -183,10 +185,10 @@ def test_the_loss_is_no_number_once_all_heads_diverged(digits):
         linear.run(
             blocks,
             *few,
-            recipe=recipe(batch_size=32, epochs=3),
+            training=head_training(batch_size=32, epochs=3),
             head_lrs=head_lrs,
             strategy=ONE,
-            watch=lambda *_: [listener],
+            make_callbacks=lambda *_: [listener],
         )
         return listener.loss
 
@@ -244,11 +246,11 @@ def interrupted_and_not(run, folder, step, leave_with=99):
             return [Leaves(checkpoints, step)]
         return [Ends(checkpoints, passes)]
 
-    results.append(run(keep=None, watch=keep_model))
+    results.append(run(checkpoints=None, make_callbacks=keep_model))
     whole = learned[-1]
     with pytest.raises(KeyboardInterrupt):
-        run(keep=folder, watch=leave)
-    results.append(run(keep=folder, watch=keep_model))
+        run(checkpoints=folder, make_callbacks=leave)
+    results.append(run(checkpoints=folder, make_callbacks=keep_model))
     assert results[0] == results[1]
     for one, other in zip(whole.groups, learned[-1].groups, strict=True):
         for group in zip(one[1], other[1], strict=True):
@@ -263,7 +265,7 @@ def test_an_interrupted_linear_probe_ends_the_same(digits, tmp_path):
         return linear.run(
             blocks,
             *digits,
-            recipe=recipe(epochs=3, crop_area=(0.3, 1.0), flip=0.5),
+            training=head_training(epochs=3, crop_area=(0.3, 1.0), flip=0.5),
             head_lrs=[0.3, 3.0],
             feature_norm=True,
             strategy=ONE,
@@ -279,20 +281,22 @@ def test_an_interruption_after_the_choice_does_not_choose_again(
     few, test = (source.part(range(200), "200") for source in digits)
     trained = []
 
-    def run(*, watch, **options):
+    def run(*, make_callbacks, **options):
         def listen(model, passes, base_lrs, checkpoints, first_step):
             trained.append((len(base_lrs), first_step))
-            return watch(model, passes, base_lrs, checkpoints, first_step)
+            return make_callbacks(
+                model, passes, base_lrs, checkpoints, first_step
+            )
 
         return linear.run(
             blocks,
             few,
             test,
-            recipe=recipe(batch_size=50, epochs=2),
+            training=head_training(batch_size=50, epochs=2),
             head_lrs=[0.3, 3.0],
             validation=labelled.hold_out(few, 0.2, seed=0),
             strategy=ONE,
-            watch=listen,
+            make_callbacks=listen,
             **options,
         )
 
@@ -310,7 +314,7 @@ def test_an_interrupted_fine_tuning_ends_the_same(digits, tmp_path):
             tiny_encoder(),
             few,
             test,
-            recipe=recipe(batch_size=64),
+            training=head_training(batch_size=64),
             base_lr=0.1,
             head_lr=0.5,
             strategy=ONE,
@@ -326,10 +330,10 @@ def test_fine_tuning_moves_everything_and_learns(digits):
     found = finetune.run(
         encoder,
         *digits,
-        recipe=recipe(batch_size=64, epochs=3, crop_area=(0.8, 1.0)),
+        training=head_training(batch_size=64, epochs=3, crop_area=(0.8, 1.0)),
         base_lr=0.2,
         strategy=ONE,
-        watch=watch,
+        make_callbacks=watch,
     )
     assert found["top1"] > 0.85
     assert found["labelled_images"] == 1438
@@ -353,12 +357,13 @@ import tensorflow as tf, keras
 tf.config.experimental.enable_op_determinism()
 from mec_tf.data import sources
 from mec_tf.evaluations import finetune, linear
-from mec_tf.evaluations.supervised import Recipe
+from mec_tf.evaluations.supervised import HeadTraining
 from mec_tf.formats import encoders, saved_model
 from mec_tf.models import build_backbone
 from mec_tf.models.encoder import build_encoder
 splits = sources.load("digits")
-recipe = Recipe(batch_size=128, epochs=2, image_size=8, crop_area=(0.5, 1.0))
+training = HeadTraining(batch_size=128, epochs=2, image_size=8,
+                        crop_area=(0.5, 1.0))
 keras.utils.set_random_seed(0)
 encoder = build_encoder(build_backbone("resnet_tiny"), mean=(0.3,) * 3,
                         std=(0.4,) * 3)
@@ -372,13 +377,14 @@ for name in ("one_device", "mirrored"):
     def watch(model, *_):
         models.append(model)
         return []
-    common = {"recipe": recipe, "strategy": strategy, "watch": watch}
+    common = {"training": training, "strategy": strategy,
+              "make_callbacks": watch}
     with strategy.scope():
         encode, _ = encoders.open_encoder("export")
         model, _ = encoders.open_model("export")
-    linear.run(encode, splits.bank, splits.test, head_lrs=[1.0],
+    linear.run(encode, splits.references, splits.test, head_lrs=[1.0],
                feature_norm=True, **common)
-    finetune.run(model, splits.bank, splits.test, base_lr=0.02, **common)
+    finetune.run(model, splits.references, splits.test, base_lr=0.02, **common)
     results[name] = [
         float(keras.ops.convert_to_numpy(v).astype("float64").sum())
         for model in models for _, group in model.groups for v in group

@@ -22,8 +22,8 @@ def load(
     folder: `data_dir/train_split` and `data_dir/test_split` where they exist,
     under whatever of their usual names (`folder.splits.find_splits`), else all
     of `data_dir` is for pretraining. With a folder per class and no test split,
-    a seeded stratified fifth is held out of the bank as the test
-    split (of the bank only: pretraining looks at no labels).
+    a seeded stratified fifth is held out of the references as the
+    test split (of them only: pretraining looks at no labels).
 
     tfds: a set that TensorFlow Datasets has prepared under `data_dir`.
 
@@ -35,7 +35,7 @@ def load(
         seed: decides which images are held out where there is no test split.
 
     Returns:
-        Splits(pretrain, bank, test), each a `Source`; bank and test are None
+        Splits(pretrain, references, test), each a `Source`; the last two are None
         where there are no labels.
 
     Raises:

@@ -117,9 +117,9 @@ class Source:
         )
 
 
-# pretrain: what the encoder learns from, labels unseen. bank and test: the
+# pretrain: what the encoder learns from, labels unseen. references and test: the
 # reference and the query images of kNN and its like; None without labels.
-Splits = collections.namedtuple("Splits", ["pretrain", "bank", "test"])
+Splits = collections.namedtuple("Splits", ["pretrain", "references", "test"])
 
 
 def checksum(*values):

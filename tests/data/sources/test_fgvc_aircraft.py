@@ -43,12 +43,12 @@ def test_it_reads_the_published_layout(tmp_path):
         data_dir=str(tmp_path / "prepared"),
         train_split="train+validation",
     )
-    assert (splits.bank.size, splits.test.size) == (3, 2)
-    assert splits.bank.class_names == ("707-320", "F/A-18", "Saab 2000")
+    assert (splits.references.size, splits.test.size) == (3, 2)
+    assert splits.references.class_names == ("707-320", "F/A-18", "Saab 2000")
     variants = {
-        name: splits.bank.class_names[label]
+        name: splits.references.class_names[label]
         for name, label in zip(
-            splits.bank.names, splits.bank.labels, strict=True
+            splits.references.names, splits.references.labels, strict=True
         )
     }
     assert variants == {

@@ -39,7 +39,7 @@ def cifar10(prepared_tfds, pixels):
 def test_cifar10_by_index(cifar10, pixels):
     splits = sources.load("tfds:cifar10", data_dir=cifar10)
     assert [part.size for part in splits] == [20, 20, 7]
-    assert len(splits.bank.class_names) == 10
+    assert len(splits.references.class_names) == 10
     np.testing.assert_array_equal(
         splits.pretrain.labels, [(3 * k) % 10 for k in range(20)]
     )
@@ -91,7 +91,7 @@ def test_labels_of_some_images_read_no_others(cifar10, monkeypatch):
             return read(self, tf.identity(index), key)
 
     monkeypatch.setattr(tfds_records.Records, "_read", counted)
-    source = sources.load("tfds:cifar10", data_dir=cifar10).bank
+    source = sources.load("tfds:cifar10", data_dir=cifar10).references
     batches = pipeline.evaluation_batches(
         source, image_size=32, batch_size=2, indices=[3, 9, 11]
     )

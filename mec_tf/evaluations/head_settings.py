@@ -1,0 +1,75 @@
+"""How an evaluation's settings train heads: crops, checkpoints, callbacks."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mec_tf.config import EvaluateConfig
+from mec_tf.data.sources import Source, checksum
+from mec_tf.distribution import strategies
+from mec_tf.evaluations.protocols import Evaluation
+from mec_tf.evaluations.subjects import Subject
+from mec_tf.evaluations.supervised import HeadTraining
+from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.callbacks.ownership import Ownership
+from mec_tf.training.callbacks.progress import Progress
+from mec_tf.training.callbacks.saver import Saver
+
+
+def head_training(subject: Subject, config: EvaluateConfig) -> HeadTraining:
+    """How heads on an encoder are trained."""
+    return HeadTraining(
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        steps=config.steps or 0,
+        weight_decay=config.weight_decay,
+        image_size=subject.image_size,
+        crop_area=config.crop_area,
+        flip=config.flip,
+        interpolation=config.interpolation,
+        resize=config.test_resize,
+        crop_fraction=subject.crop_fraction,
+        seed=config.seed,
+    )
+
+
+def checkpoints_folder(
+    config: EvaluateConfig, metadata: Mapping[str, Any], source: Source
+) -> Path | None:
+    """Folder of checkpoints: another one if encoder or images change."""
+    if not config.workdir:
+        return None
+    key = checksum(metadata["checksum"], source.fingerprint())[:16]
+    return Path(config.workdir) / "checkpoints" / key
+
+
+def make_callbacks_of(evaluation: Evaluation) -> Callable[..., list]:
+    """What `HeadTraining.train` asks for its callbacks."""
+    config = evaluation.config
+
+    def make_callbacks(model, schedule, base_lrs, checkpoints, first_step):
+        evaluation.say(schedule.told(base_lrs))
+        total = schedule.total_steps
+        if first_step:
+            evaluation.say(f"going on from step {first_step} of {total}")
+        callbacks = [
+            Divergence(remedy="lower `base_lr` or `head_lr`"),
+            Progress(schedule),
+        ]
+        if checkpoints is not None:
+            saver = Saver(
+                checkpoints,
+                schedule,
+                minutes=config.checkpoint_minutes,
+                each_epoch=False,
+                workers=strategies.Workers(model.distribute_strategy),
+            )
+            callbacks.insert(0, Ownership(Path(config.workdir)))
+            saver.keep_means(model)
+            # Who trains gives signals back.
+            if evaluation.catch_signals and first_step < total:
+                saver.catch_signals()
+            callbacks.append(saver)
+        return callbacks
+
+    return make_callbacks
