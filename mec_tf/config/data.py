@@ -17,7 +17,7 @@ class Data(Config):
         " under `data_dir` or in its default place).",
     )
     data_dir: str | None = setting(
-        None, "Folder that holds the data.", may_differ=True
+        None, "Folder that holds the data.", path=True, may_differ=True
     )
     train_split: str = setting(
         "train", "Subfolder or TFDS split to pretrain on."

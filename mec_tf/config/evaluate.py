@@ -24,6 +24,7 @@ class Protocol(Config):
         " exports, .keras files, workdirs, random:BACKBONE (untrained), pixels"
         " (the image itself).",
         required=True,
+        path=True,
         repeated=True,
     )
     protocol: str = setting(
@@ -51,12 +52,14 @@ class Protocol(Config):
         " there is one, else runs/NAME_scores.json after the flagfile or the"
         " protocol; the former one is replaced. features: the .npy, .npz or"
         " .parquet file, with a JSON beside it.",
+        path=True,
         may_differ=True,
     )
     feature_cache: str | None = setting(
         None,
         "Folder that keeps features for the next time, under a checksum of"
         " encoder and images; and out of memory, however many there are.",
+        path=True,
     )
     metric: str | None = setting(
         None,

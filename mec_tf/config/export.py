@@ -13,7 +13,9 @@ from mec_tf.errors import UserError
 class Origin(Config):
     """Origin."""
 
-    workdir: str | None = setting(None, "Folder of the run to export from.")
+    workdir: str | None = setting(
+        None, "Folder of the run to export from.", path=True
+    )
     step: int | None = setting(
         None, "Step of the run's checkpoint. Default: the newest.", least=0
     )
@@ -26,11 +28,13 @@ class Origin(Config):
     encoder: str | None = setting(
         None,
         "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
+        path=True,
     )
     from_torch: str | None = setting(
         None,
         "Instead of a run: file of torchvision's weights or of the MEC authors'"
         " checkpoint, for `backbone`.",
+        path=True,
     )
     backbone: str | None = setting(
         None, "What the weights of `from_torch` were made for."
@@ -77,6 +81,7 @@ class ExportConfig(Origin):
         "Folder to write. Default: exports/NAME, after the run, export,"
         " backbone or file; exports/NAME_FORMAT for other formats than"
         " saved_model.",
+        path=True,
     )
     image_size: int | None = setting(
         None,

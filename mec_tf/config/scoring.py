@@ -24,6 +24,7 @@ class Labels(Config):
         None,
         "File that lists the labelled training images by name, one per line,"
         " such as SimCLR's 1 % and 10 % of ImageNet.",
+        path=True,
     )
     validation_fraction: float | None = setting(
         None,

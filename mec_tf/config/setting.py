@@ -15,6 +15,8 @@ import types
 import typing
 from typing import Any, Literal
 
+from mec_tf.files import home, path_lists
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -35,6 +37,8 @@ class Facts:
         bare: Whether the flag without a value is a wish, too, which leaves the
             setting as it is.
         start_only: Says how a run starts; not part of the run that is kept.
+        path: Whether a text is a path, in which `~` is the user's home; several
+            are told apart as `files.path_lists` does.
         may_differ: Says where and how a run computes, not what: may change when
             the run is taken up again.
         formerly: What runs had that an older version began, before the setting
@@ -53,6 +57,7 @@ class Facts:
     repeated: bool = False
     bare: bool = False
     start_only: bool = False
+    path: bool = False
     may_differ: bool = False
     formerly: Any = ...
 
@@ -150,6 +155,10 @@ class Setting:
             return self.checked(self._element(text))
         if not text and self.optional and self.counts is None:
             return None
+        if self.facts.path:
+            return self.checked(
+                tuple(path_lists.split(home.expanded(text), field=self.name))
+            )
         parts = [part.strip() for part in text.split(",")]
         if not all(parts):
             raise ValueError(
@@ -257,6 +266,8 @@ class Setting:
             if self.kind is str:
                 text = os.fspath(value)
                 if isinstance(text, str):
+                    if self.facts.path:
+                        return home.expanded(text)
                     if self.several and "," in text:
                         raise ValueError("must hold no comma in an element")
                     return text

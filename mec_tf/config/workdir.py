@@ -14,6 +14,7 @@ class Workdir(Config):
         None,
         "Folder of the run. Default: runs/<flagfile's name>. Reports take"
         " several, comma-separated.",
+        path=True,
         may_differ=True,
     )
     checkpoint_minutes: float = setting(

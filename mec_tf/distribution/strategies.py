@@ -17,9 +17,13 @@ STRATEGIES = (*ON_ONE_MACHINE, "multi_worker")
 def split_cpu(count):
     """Splits the CPU into `count` logical devices (before any op runs).
 
-    Lets `mirrored` be tried on a machine without GPUs.
+    Lets `mirrored` be tried on a machine without GPUs. A process can do it
+    once, and not undo it.
     """
     (cpu,) = tf.config.list_physical_devices("CPU")
+    former = tf.config.get_logical_device_configuration(cpu)
+    if former is not None and len(former) == count:
+        return
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     )
@@ -68,13 +72,13 @@ def compiles_steps(jit, strategy, *, deterministic):
     replicas = strategy.num_replicas_in_sync
     if jit == "on" and deterministic:
         raise UserError(
-            "--jit=on and --deterministic do not go together; give one of them"
+            "`jit`=on and `deterministic` do not go together; give one of them"
         )
     if jit == "on" and replicas > 1:
         raise UserError(
-            f"--jit=on compiles for one device, but there are {replicas}"
+            f"`jit`=on compiles for one device, but there are {replicas}"
             " replicas, with which XLA fails on CPUs and is untried on GPUs;"
-            " give --jit=auto or --strategy=one_device"
+            " give `jit`=auto or `strategy`=one_device"
         )
     (kind, _), *_ = (name.split(":") for name in devices(strategy))
     single_gpu = kind == "GPU" and replicas == 1
@@ -130,7 +134,7 @@ def rows_per_replica(strategy, batch_size):
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise UserError(
-            f"--batch_size={batch_size} cannot be shared evenly by {replicas}"
+            f"`batch_size`={batch_size} cannot be shared evenly by {replicas}"
             f" replicas; give a multiple of {replicas}"
         )
     return batch_size // replicas
