@@ -40,6 +40,7 @@ DRIVER = """
 import contextlib, importlib, io, json, sys, traceback
 from absl import flags
 from mec_tf import legacy_command
+from mec_tf.command_line import command
 module = importlib.import_module(sys.argv[1])
 results = []
 for line in json.load(sys.stdin):
@@ -50,7 +51,10 @@ for line in json.load(sys.stdin):
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            legacy_command.run(module.main)
+            if hasattr(module, "CONFIG"):
+                command.run(module.main, module.CONFIG)
+            else:
+                legacy_command.run(module.main)
         except SystemExit as end:
             code = end.code or 0
             if isinstance(code, str):

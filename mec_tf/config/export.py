@@ -1,6 +1,8 @@
 """Settings of exports."""
 
 import dataclasses
+from pathlib import PurePath
+from typing import Self
 
 from mec_tf import choices
 from mec_tf.config.config import Config
@@ -104,6 +106,19 @@ class ExportConfig(Origin):
         "Replace the export that stands in `export_dir`.",
         start_only=True,
     )
+
+    def placed(self, name: str | None) -> Self:
+        """Names the folder after what is exported, not after a flagfile."""
+        if self.export_dir:
+            return self
+        source = self.workdir or self.encoder or self.from_torch
+        name = PurePath(source.removeprefix("random:")).name
+        if self.from_torch:
+            name = name.split(".")[0]
+        name = name.replace(":", "_")
+        if self.format != "saved_model":
+            name = f"{name}_{self.format}"
+        return self.replace(export_dir=f"exports/{name}")
 
     def _check(self) -> None:
         wanted = [
