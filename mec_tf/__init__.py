@@ -27,21 +27,26 @@ import importlib
 from mec_tf.version import __version__ as __version__
 
 _CONFIGS = ("PretrainConfig", "EvaluateConfig", "ExportConfig", "ReportConfig")
+_PRETRAINING = ("pretrain", "Run")
+# The commands are modules that can be called, as functions of their configs.
 _ROOMS = ("objectives", "models", "optimizers", "formats")
+_COMMANDS = ("evaluate", "export", "report")
 
 
 def __getattr__(name):
-    """Imports what is asked for: a config or a room."""
+    """Imports what is asked for: a config, a function or a room."""
     if name in _CONFIGS:
         return getattr(importlib.import_module("mec_tf.config"), name)
-    if name in _ROOMS:
+    if name in _PRETRAINING:
+        return getattr(importlib.import_module("mec_tf.pretraining.run"), name)
+    if name in _ROOMS + _COMMANDS:
         return importlib.import_module(f"mec_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
     """Also names what is not imported yet."""
-    return sorted({*globals(), *_CONFIGS, *_ROOMS})
+    return sorted({*globals(), *_CONFIGS, *_PRETRAINING, *_ROOMS, *_COMMANDS})
 
 
 if "tensorflow" not in sys.modules:

@@ -1,4 +1,6 @@
-"""The error that is the user's to mend, and the kinds of it."""
+"""The error that is the user's to mend, its kinds, and a signal's."""
+
+import signal
 
 
 class UserError(ValueError):
@@ -29,3 +31,26 @@ class MissingPath(UserError, FileNotFoundError):
 
 class LostWorkers(UserError, ConnectionError):
     """Workers that train together did not come, or were lost."""
+
+
+class Interrupted(Exception):
+    """A signal ended a run, whose state was saved.
+
+    A main turns it into its line and exit code 128 + n.
+
+    Args:
+        number: Of the signal.
+        step: That was saved, to go on from.
+        told: Whether the line is this process's to tell: of several workers it
+            is the chief's.
+    """
+
+    def __init__(self, number: int, step: int, *, told: bool = True) -> None:
+        self.number = number
+        self.step = step
+        super().__init__(
+            f"{signal.Signals(number).name}: saved step {step}; the same"
+            " command goes on from it (unless it is told to overwrite it)"
+            if told
+            else ""
+        )

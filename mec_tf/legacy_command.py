@@ -19,7 +19,7 @@ from absl import app, logging
 from mec_tf import legacy_flags
 from mec_tf.command_line import output
 from mec_tf.distribution import strategies
-from mec_tf.errors import UserError
+from mec_tf.errors import Interrupted, UserError
 
 FLAGS = legacy_flags.FLAGS
 # Of a disk: such errors come without the name of a file.
@@ -39,6 +39,10 @@ def run(main):
             logging.set_verbosity(logging.WARNING)
         try:
             main()
+        except Interrupted as ending:
+            if str(ending):
+                say(str(ending))
+            sys.exit(128 + ending.number)
         except (UserError, OSError) as error:
             if not _is_users_matter(error):
                 raise

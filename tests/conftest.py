@@ -40,6 +40,7 @@ DRIVER = """
 import contextlib, importlib, io, json, sys, traceback
 from absl import flags
 from mec_tf import legacy_command
+from mec_tf.command_line import command
 module = importlib.import_module(sys.argv[1])
 results = []
 for line in json.load(sys.stdin):
@@ -51,8 +52,7 @@ for line in json.load(sys.stdin):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             if hasattr(module, "CONFIG"):
-                from mec_tf.command_line import command
-                command.run(module.main, module.CONFIG, line)
+                command.run(module.main, module.CONFIG)
             else:
                 legacy_command.run(module.main)
         except SystemExit as end:

@@ -6,6 +6,7 @@ which step it saved, from which the same command, without --overwrite, goes on.
 A second Ctrl-C, or a signal before training begins, ends it without saving.
 """
 
+import errno
 import faulthandler
 import signal
 import sys
@@ -15,11 +16,15 @@ from collections.abc import Callable
 from absl import flags as absl_flags
 from absl import logging
 
-from mec_tf.command_line import interrupt, startup
+from mec_tf import messages
+from mec_tf.command_line import interrupt, output, startup
 from mec_tf.config import flags
 from mec_tf.config.config import Config
-from mec_tf.errors import UserError
+from mec_tf.errors import Interrupted, UserError
 from mec_tf.version import __version__
+
+# Of a disk: such errors come without the name of a file.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def run(
@@ -29,9 +34,9 @@ def run(
 ) -> None:
     """Parses the command line, then imports TensorFlow, then runs `main`.
 
-    A `UserError` and every `OSError` is the user's matter: it ends in one line
-    (`--verbosity=1` shows where it came from). Anything else is a defect and
-    keeps its traceback.
+    A `UserError`, and an `OSError` that names a file or is about a disk, is the
+    user's matter: it ends in one line (`--verbosity=1` shows where it came
+    from). Anything else is a defect and keeps its traceback.
 
     Args:
         main: Takes what the command line says; imports what it needs inside.
@@ -44,14 +49,20 @@ def run(
     former = signal.getsignal(signal.SIGINT)
     interrupt.end_at_once()
     try:
-        _run(main, config, sys.argv[1:] if arguments is None else arguments)
+        with output.lenient():
+            _run(main, config, sys.argv[1:] if arguments is None else arguments)
     finally:
         signal.signal(signal.SIGINT, former)
 
 
-def say(line: str) -> None:
-    """Tells the user something that is not the command's result."""
-    print(f"mec_tf: {line}", file=sys.stderr, flush=True)
+def say(line: str, config: type[Config] | None = None) -> None:
+    """Tells the user something that is not the command's result.
+
+    Args:
+        line: To tell.
+        config: Whose fields in backticks are written as flags.
+    """
+    messages.say(line if config is None else flags.as_flags(config, line))
 
 
 def _run(main, config, arguments):
@@ -64,7 +75,13 @@ def _run(main, config, arguments):
         main(parsed)
     except flags.Wish as wish:
         print(_answer(wish, main, config))
+    except Interrupted as ending:
+        if str(ending):
+            say(str(ending))
+        sys.exit(128 + ending.number)
     except (UserError, OSError) as error:
+        if not _is_users_matter(error):
+            raise
         if parsed and (parsed.verbosity or 0) > logging.INFO:
             traceback.print_exc()
         line = " ".join(flags.as_flags(config, str(error)).split())
@@ -87,6 +104,14 @@ def _set_up_logging(verbosity):
     level = logging.WARNING if verbosity is None else verbosity
     logging.set_verbosity(level)
     return level
+
+
+def _is_users_matter(error):
+    return (
+        isinstance(error, UserError)
+        or error.filename is not None
+        or error.errno in _OF_DISKS
+    )
 
 
 def _answer(wish, main, config):

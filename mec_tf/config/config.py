@@ -127,6 +127,24 @@ class Config:
         }
 
     @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The default of each setting that `values` tells the value of."""
+        return {
+            name: one.plain(one.default)
+            for name, one in sorted(settings_of(cls).items())
+            if not one.facts.start_only
+        }
+
+    @classmethod
+    def formerly(cls) -> dict[str, Any]:
+        """What runs had of older versions, where it is not the default."""
+        return {
+            name: one.plain(one.facts.formerly)
+            for name, one in settings_of(cls).items()
+            if one.facts.formerly is not ...
+        }
+
+    @classmethod
     def may_differ(cls) -> frozenset[str]:
         """Names of settings that may change when a run is taken up again."""
         return frozenset(

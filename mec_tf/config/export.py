@@ -1,6 +1,8 @@
 """Settings of exports."""
 
 import dataclasses
+from pathlib import PurePath
+from typing import Self
 
 from mec_tf import choices
 from mec_tf.config.config import Config
@@ -13,7 +15,9 @@ from mec_tf.errors import UserError
 class Origin(Config):
     """Origin."""
 
-    workdir: str | None = setting(None, "Folder of the run to export from.")
+    workdir: str | None = setting(
+        None, "Folder of the run to export from.", path=True
+    )
     step: int | None = setting(
         None, "Step of the run's checkpoint. Default: the newest.", least=0
     )
@@ -26,11 +30,13 @@ class Origin(Config):
     encoder: str | None = setting(
         None,
         "Instead of a run: an export's folder, or random:BACKBONE (untrained).",
+        path=True,
     )
     from_torch: str | None = setting(
         None,
         "Instead of a run: file of torchvision's weights or of the MEC authors'"
         " checkpoint, for `backbone`.",
+        path=True,
     )
     backbone: str | None = setting(
         None, "What the weights of `from_torch` were made for."
@@ -77,6 +83,7 @@ class ExportConfig(Origin):
         "Folder to write. Default: exports/NAME, after the run, export,"
         " backbone or file; exports/NAME_FORMAT for other formats than"
         " saved_model.",
+        path=True,
     )
     image_size: int | None = setting(
         None,
@@ -99,6 +106,19 @@ class ExportConfig(Origin):
         "Replace the export that stands in `export_dir`.",
         start_only=True,
     )
+
+    def placed(self, name: str | None) -> Self:
+        """Names the folder after what is exported, not after a flagfile."""
+        if self.export_dir:
+            return self
+        source = self.workdir or self.encoder or self.from_torch
+        name = PurePath(source.removeprefix("random:")).name
+        if self.from_torch:
+            name = name.split(".")[0]
+        name = name.replace(":", "_")
+        if self.format != "saved_model":
+            name = f"{name}_{self.format}"
+        return self.replace(export_dir=f"exports/{name}")
 
     def _check(self) -> None:
         wanted = [

@@ -31,6 +31,7 @@ class Running(Config):
     export_dir: str | None = setting(
         None,
         "Folder of the exported encoder. Default: exports/<flagfile's name>.",
+        path=True,
         may_differ=True,
     )
     knn_every_epochs: int | None = setting(

@@ -68,7 +68,7 @@ def session(
     with (
         _operations(deterministic),
         _seeded(seed),
-        _dtype_policy(precision),
+        dtype_policy(precision),
     ):
         if tf.distribute.has_strategy():
             found = tf.distribute.get_strategy()
@@ -121,7 +121,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Sets Keras' policy of precision for a while."""
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

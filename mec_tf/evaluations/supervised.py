@@ -6,16 +6,17 @@ CPU to the same bits.
 """
 
 import dataclasses
-from contextlib import nullcontext
+import functools
 
 import keras
 from absl import logging
 
 from mec_tf.augment.policy import Policy, View
-from mec_tf.data import bad_images, pipeline
+from mec_tf.data import pipeline
 from mec_tf.optimizers import WarmupCosine
 from mec_tf.training.checkpoint import Checkpoints
-from mec_tf.training.schedule import make_passes, segments
+from mec_tf.training.fit import fit_resumable
+from mec_tf.training.schedule import make_schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,14 @@ class HeadTraining:
     seed: int = 0
 
     def passes(self, source, strategy):
-        """The `plan.Passes` over a source."""
-        return make_passes(
+        """The `schedule.Schedule` over a source."""
+        return make_schedule(
             source.size,
             batch_size=self.batch_size,
             epochs=self.epochs,
             steps=self.steps,
             replicas=strategy.num_replicas_in_sync,
+            cut=True,
         )
 
     def head(self, feature_dim, classes):
@@ -110,13 +112,13 @@ class HeadTraining:
         Args:
             model: `classifier.Classifier`.
             source: Labelled `data.sources.Source`.
-            passes: `plan.Passes`.
+            passes: `schedule.Schedule`.
             base_lrs: Base rates of the groups, for `watch`.
             keep: Folder of checkpoints, or None: nothing is kept.
             watch: Function of (model, passes, base_lrs, checkpoints,
                 first_step) that returns Keras callbacks; `checkpoints` is None
                 where nothing is kept, and the step is where training goes on
-                from. A `monitors.saver.Saver` among them comes last.
+                from. A `callbacks.saver.Saver` among them comes last.
         """
         checkpoints, first_step = None, 0
         if keep is not None:
@@ -142,25 +144,18 @@ class HeadTraining:
             std=(1.0,) * 3,
             interpolation=self.interpolation,
         )
-        saver = callbacks[-1] if callbacks else None
-        gate = getattr(saver, "gate", None)
-        kept = saver.kept_without_images() if gate else nullcontext()
-        with kept, bad_images.named([source]):
-            for segment in segments(passes, first_step):
-                model.fit(
-                    pipeline.training_batches(
-                        source,
-                        policy,
-                        batch_size=passes.m,
-                        seed=self.seed,
-                        first_step=segment.first_step,
-                        labelled=True,
-                        gate=gate,
-                    ),
-                    initial_epoch=segment.initial_epoch,
-                    epochs=segment.epochs,
-                    steps_per_epoch=segment.steps_per_epoch,
-                    callbacks=callbacks,
-                    shuffle=False,
-                    verbose=0,
-                )
+        fit_resumable(
+            model,
+            functools.partial(
+                pipeline.training_batches,
+                source,
+                policy,
+                batch_size=passes.m,
+                seed=self.seed,
+                labelled=True,
+            ),
+            passes,
+            first_step,
+            callbacks,
+            sources=[source],
+        )

@@ -18,6 +18,8 @@ from mec_tf.files.atomic import replaced_file
 from mec_tf.formats import torchvision
 from mec_tf.models.resnet import ARCHITECTURES
 
+CONFIG_FILE = "detectron2.yaml"
+
 
 def to_state_dict(backbone):
     """The weights under Detectron2's names, in PyTorch's layout.

@@ -21,8 +21,8 @@ def count(micro_batch_size, *, batch_size, replicas):
     """How many micro-batches each replica takes one after the other.
 
     Args:
-        micro_batch_size: Images per micro-batch, over all replicas; 0: the
-            whole batch at once.
+        micro_batch_size: Images per micro-batch, over all replicas; None or 0:
+            the whole batch at once.
         batch_size: Images per step, over all replicas.
         replicas: How many replicas share a batch.
 
@@ -33,7 +33,7 @@ def count(micro_batch_size, *, batch_size, replicas):
         UserError: If micro-batches do not divide the batch or replicas do not
             divide micro-batches.
     """
-    if micro_batch_size == 0:
+    if not micro_batch_size:
         return 1
     if batch_size % micro_batch_size or micro_batch_size % replicas:
         raise UserError(

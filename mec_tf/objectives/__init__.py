@@ -17,8 +17,8 @@ def build(name: str, settings: Any, plan: Any) -> Objective:
 
     Args:
         name: a key of `OBJECTIVES`.
-        settings: has one attribute per setting, by the name of its flag.
-        plan: `plan.Plan` of the run.
+        settings: has one attribute per setting, by its name.
+        plan: `schedule.Schedule` of the run.
 
     Raises:
         UserError: an unknown name; the message lists the known ones.

@@ -172,9 +172,10 @@ class MEC(Objective):
         steps, notes = plan.warmup(
             "lambda_warmup_epochs", settings.lambda_warmup_epochs
         )
+        order = settings.taylor_order
         objective = cls(
             settings.distortion,
-            order=settings.taylor_order,
+            order=0 if order == "exact" else order,
             form=settings.mec_form,
             embedding_norm=settings.embedding_norm,
             guard=settings.convergence_guard,

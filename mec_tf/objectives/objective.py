@@ -80,8 +80,8 @@ class Objective(keras.layers.Layer):
         """The objective of a run.
 
         Args:
-            settings: has one attribute per setting, by the name of its flag.
-            plan: `plan.Plan` of the run.
+            settings: has one attribute per setting, by its name.
+            plan: `schedule.Schedule` of the run.
         """
         return cls()
 

@@ -1,13 +1,9 @@
 """Curves of runs over their steps."""
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-
-from mec_tf import objectives  # noqa: E402
-from mec_tf.files.atomic import replaced_file  # noqa: E402
+from mec_tf import objectives
+from mec_tf.files.atomic import replaced_file
 
 PANELS = (
     ("loss", "loss"),
@@ -32,9 +28,9 @@ def draw_curves(runs, path):
     }
     declared = objectives.plotted().items()
     panels = [*PANELS, *(p for p in declared if p[0] in measured)]
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.2 * len(panels), 2.6), layout="constrained"
-    )
+    # Not pyplot's, which would choose how a notebook draws.
+    figure = Figure(figsize=(3.2 * len(panels), 2.6), layout="constrained")
+    axes = figure.subplots(1, len(panels))
     for axis, (column, title) in zip(axes, panels, strict=True):
         for name, rows in runs.items():
             points = [
@@ -52,4 +48,3 @@ def draw_curves(runs, path):
             text.set_parse_math(False)  # a `$` is part of a name
     with replaced_file(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
-    plt.close(figure)

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mec_tf.errors import UserError
@@ -13,9 +13,6 @@ from mec_tf.training.run_record import PRETRAINING, RECORD_FILE, Record
 
 FLAGS_FILE = "flags.cfg"
 LOCK_FILE = ".lock"
-# Where a flag that is newer than a run has a default that would change what the
-# run does: the value that it goes on with. Every other has its default.
-FORMER_VALUES: dict[str, object] = {}
 # All that runs write, besides their flags; what else is in a workdir is the
 # user's, and never removed.
 _WRITTEN = (
@@ -53,9 +50,10 @@ def claim(
     kind: str,
     overwrite: bool,
     defaults: dict | None = None,
+    formerly: dict | None = None,
     data: dict | None = None,
     export: Path | None = None,
-    ignored: tuple[str, ...] = (),
+    ignored: Collection[str] = (),
 ) -> Iterator[Record]:
     """Makes the folder of a run, or takes up one that the same flags made.
 
@@ -68,7 +66,9 @@ def claim(
         overwrite: Remove the run that stands there first, and its export. Only
             a run of the same kind is, and only what runs write.
         defaults: The default of each flag: what it was in a run that was begun
-            before there was such a flag, unless `FORMER_VALUES` knows better.
+            before there was such a flag, unless `formerly` knows better.
+        formerly: What a flag was in such a run whose default would change what
+            the run does.
         data: Role to the images that the run learns from, as
             `run_record.of_images` gives them; others are refused.
         export: The encoder that the run will write, if any; what stands there
@@ -85,6 +85,8 @@ def claim(
             is at work on; or if it is part of `export`, which is replaced.
     """
     defaults, data = defaults or {}, data or {}
+    # What a flag is taken for that a run knows nothing of.
+    unknown = {**defaults, **(formerly or {})}
     if export is not None and workdir.resolve().is_relative_to(
         export.resolve()
     ):
@@ -110,7 +112,7 @@ def claim(
             if export is not None and export.exists():
                 remove_folder(export)
         if (workdir / FLAGS_FILE).exists() and not overwrite:
-            record = _take_up(workdir, flags, kind, defaults, data, ignored)
+            record = _take_up(workdir, flags, kind, unknown, data, ignored)
         else:
             record = run_record.begin(kind, defaults, data)
             run_record.write(workdir, record)
@@ -123,7 +125,8 @@ def join(
     flags: dict,
     *,
     defaults: dict | None = None,
-    ignored: tuple[str, ...] = (),
+    formerly: dict | None = None,
+    ignored: Collection[str] = (),
 ) -> None:
     """Takes part in a run whose folder another process has claimed.
 
@@ -131,6 +134,7 @@ def join(
         workdir: As in `claim`.
         flags: As in `claim`.
         defaults: As in `claim`.
+        formerly: As in `claim`.
         ignored: As in `claim`.
 
     Raises:
@@ -142,7 +146,8 @@ def join(
             f"`workdir`={workdir} holds no {FLAGS_FILE}, which the chief wrote"
             " there; name a folder that all workers share"
         )
-    _compare_flags(workdir, flags, defaults or {}, ignored)
+    unknown = {**(defaults or {}), **(formerly or {})}
+    _compare_flags(workdir, flags, unknown, ignored)
 
 
 def read_flags(path: Path) -> dict[str, str]:
@@ -217,9 +222,9 @@ def _named(kind):
     return f"a run of {kind}" if kind else "a run of a kind that is not known"
 
 
-def _take_up(workdir, flags, kind, defaults, data, ignored):
+def _take_up(workdir, flags, kind, unknown, data, ignored):
     """The record of a run that stands there, compared with what is asked."""
-    _compare_flags(workdir, flags, defaults, ignored)
+    _compare_flags(workdir, flags, unknown, ignored)
     record = run_record.read(workdir)
     if record is None:  # begun by a version that kept none
         record = run_record.begin(kind, {}, data)
@@ -238,7 +243,7 @@ def _take_up(workdir, flags, kind, defaults, data, ignored):
     return record
 
 
-def _compare_flags(workdir, flags, defaults, ignored):
+def _compare_flags(workdir, flags, unknown, ignored):
     former = read_flags(workdir / FLAGS_FILE)
     record = run_record.read(workdir)
     known = record.defaults if record else {}
@@ -251,10 +256,7 @@ def _compare_flags(workdir, flags, defaults, ignored):
                 gone.append(f"`{name}`={former[name]}")
             continue
         # Lines of flags that are None are left out, and of flags to come.
-        if name in known:
-            missing = None
-        else:
-            missing = FORMER_VALUES.get(name, defaults.get(name))
+        missing = None if name in known else unknown.get(name)
         was, now = former.get(name, str(missing)), str(flags[name])
         if was != now:
             changes.append(f"`{name}` was {was} and is now {now}")

@@ -4,6 +4,7 @@ TensorFlow and Keras are stand-ins that log as the real ones do: what counts is
 what a command does around them, and the real ones take seconds.
 """
 
+import errno
 import os
 import resource
 import signal
@@ -13,6 +14,10 @@ import time
 
 import pytest
 from conftest import REPOSITORY, Ended
+
+from mec_tf import config as configs
+from mec_tf import errors
+from mec_tf.command_line import command, interrupt
 
 MAIN = '''
 """A toy."""
@@ -248,3 +253,80 @@ def test_the_command_names_its_parts(place):
         )
     ended = run(place, "-m", "mec_tf.command_line.main", "trian")
     assert (ended.code, "train" in ended.last_line) == (2, True)
+
+
+def unpacks():
+    first, second = [1]
+    return first, second
+
+
+def raises(error):
+    raise error
+
+
+@pytest.fixture
+def run_here(monkeypatch):
+    """Runs a function as a main, in this process."""
+    monkeypatch.setattr(command.startup, "import_tensorflow", lambda **_: None)
+    monkeypatch.setattr(command, "_set_up_logging", lambda _: -1)
+    monkeypatch.setattr(interrupt, "tell", lambda: None)
+
+    def run(act):
+        command.run(lambda _: act(), configs.PretrainConfig, [])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        unpacks,
+        lambda: int("x"),
+        lambda: list(zip([1], [], strict=True)),
+        lambda: raises(OSError("closed")),
+        lambda: raises(ImportError("our own misspelt name")),
+    ],
+)
+def test_a_defect_keeps_its_traceback(run_here, defect):
+    with pytest.raises((ValueError, OSError, ImportError)):
+        run_here(defect)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        errors.UserError("`verbosity`=3 is too much"),
+        errors.Diverged("--verbosity"),
+        errors.MissingPackage("--verbosity"),
+        errors.MissingPath("--verbosity"),
+        errors.LostWorkers("--verbosity"),
+        errors.Unwritten("--verbosity"),
+        FileNotFoundError(errno.ENOENT, "none", "--verbosity"),
+        OSError(errno.ENOSPC, "--verbosity"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_mistake_is_one_line(run_here, mistake, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_here(lambda: raises(mistake))
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--verbosity" in line
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_signal_is_the_exit_code(run_here, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_here(lambda: raises(errors.Interrupted(15, 7, told=told)))
+    assert ended.value.code == 143
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == told
+    assert all("SIGTERM: saved step 7" in line for line in lines)
+
+
+def test_who_reads_no_more_ends_nothing(run_here, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        run_here(lambda: print("x" * 100_000, flush=True))

@@ -46,7 +46,7 @@ FLAGS = (
 FULL_DISK = """
 import errno, os
 from mec_tf import train
-from mec_tf import legacy_command
+from mec_tf.command_line import command
 from mec_tf.files import atomic
 sync, left = atomic._sync, [6]
 def sync_while_there_is_room(path):
@@ -56,7 +56,7 @@ def sync_while_there_is_room(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     sync(path)
 atomic._sync = sync_while_there_is_room
-legacy_command.run(train.main)
+command.run(train.main, train.CONFIG)
 """
 # Longest time that one process may take, in seconds.
 PATIENCE = 1800

@@ -246,11 +246,13 @@ def test_crops_share_what_they_exchange(form):
 # A program that gives the table one more objective and is then `train`.
 TRAIN = """
 from objectives.centred_info_nce import CentredInfoNCE
+from mec_tf import choices
+choices.OBJECTIVES = (*choices.OBJECTIVES, "centred_info_nce")
 from mec_tf import objectives
-from mec_tf import legacy_command
+from mec_tf.command_line import command
 objectives.OBJECTIVES["centred_info_nce"] = CentredInfoNCE
 from mec_tf import train
-legacy_command.run(train.main)
+command.run(train.main, train.CONFIG)
 """
 
 

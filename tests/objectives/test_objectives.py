@@ -8,17 +8,9 @@ from mec_tf import objectives
 from mec_tf.errors import UserError
 from mec_tf.objectives import Objective, mec
 from mec_tf.objectives.objective import check_needs
-from mec_tf.training.schedule import make_plan
+from mec_tf.training.schedule import make_schedule
 
-PLAN = make_plan(
-    images=1000,
-    batch_size=50,
-    epochs=4,
-    steps=0,
-    base_lr=0.3,
-    warmup_epochs=1,
-    embedding_dim=10,
-)
+SCHEDULE = make_schedule(1000, batch_size=50, epochs=4)
 SETTINGS = SimpleNamespace(
     distortion=0.06,
     taylor_order=3,
@@ -31,14 +23,14 @@ SETTINGS = SimpleNamespace(
 
 
 def test_mec_is_built_from_the_settings_of_a_run():
-    built = objectives.build("mec", SETTINGS, PLAN)
+    built = objectives.build("mec", SETTINGS, SCHEDULE)
     assert isinstance(built, mec.MEC)
     assert (built.distortion, built.order, built.form) == (0.06, 3, "feature")
     assert (built.embedding_norm, built.guard) == ("batch", False)
     assert (built.seed, built.warmup_steps) == (5, 40)
     assert built.notes == ()
     long = SimpleNamespace(**vars(SETTINGS) | {"lambda_warmup_epochs": 10})
-    built = objectives.build("mec", long, PLAN)
+    built = objectives.build("mec", long, SCHEDULE)
     assert built.warmup_steps == 8
     (note,) = built.notes
     assert "lambda_warmup_epochs" in note
@@ -46,7 +38,7 @@ def test_mec_is_built_from_the_settings_of_a_run():
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match="`objective`=mce .*mec"):
-        objectives.build("mce", SETTINGS, PLAN)
+        objectives.build("mce", SETTINGS, SCHEDULE)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 4])

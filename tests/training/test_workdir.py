@@ -94,13 +94,13 @@ def test_a_flag_that_a_run_lacks_has_its_default(tmp_path, old):
             claim(tmp_path / "run", defaults | change, defaults=defaults)
 
 
-def test_or_the_value_that_keeps_the_old_behaviour(tmp_path, monkeypatch):
+def test_or_the_value_that_keeps_the_old_behaviour(tmp_path):
     claim(tmp_path / "run")
-    monkeypatch.setitem(workdir.FORMER_VALUES, "weight", 0.0)
     defaults = FLAGS | {"weight": 1.0}
+    known = {"defaults": defaults, "formerly": {"weight": 0.0}}
     with pytest.raises(UserError, match="`weight` was 0.0 and is now 1.0"):
-        claim(tmp_path / "run", defaults, defaults=defaults)
-    claim(tmp_path / "run", defaults | {"weight": 0.0}, defaults=defaults)
+        claim(tmp_path / "run", defaults, **known)
+    claim(tmp_path / "run", defaults | {"weight": 0.0}, **known)
     # A run that knew it, unset, is not older than it.
     unset = FLAGS | {"weight": None}
     claim(tmp_path / "later", unset, defaults=unset)

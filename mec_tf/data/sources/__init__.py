@@ -35,8 +35,8 @@ def load(
         seed: decides which images are held out where there is no test split.
 
     Returns:
-        Splits(pretrain, references, test), each a `Source`; the last two are None
-        where there are no labels.
+        Splits(pretrain, references, test), each a `Source`; the last two
+        are None where there are no labels.
 
     Raises:
         UserError: for an unknown data set or split, a set that is not prepared,

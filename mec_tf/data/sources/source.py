@@ -117,8 +117,9 @@ class Source:
         )
 
 
-# pretrain: what the encoder learns from, labels unseen. references and test: the
-# reference and the query images of kNN and its like; None without labels.
+# pretrain: what the encoder learns from, labels unseen. references and test:
+# labelled images that are learnt from or compared with, and those that are
+# scored; None without labels.
 Splits = collections.namedtuple("Splits", ["pretrain", "references", "test"])
 
 

@@ -4,6 +4,13 @@ import sys
 import time
 
 import keras
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+_BAR = 20  # characters
+_SECONDS = 0.2  # between two drawings
 
 
 class Progress(keras.callbacks.Callback):
@@ -13,54 +20,92 @@ class Progress(keras.callbacks.Callback):
     logs of the epoch; it stands behind those whose logs it shows.
 
     Args:
-        plan: `plan.Plan` of the run.
+        schedule: `schedule.Schedule` of the run.
         plotted: Names of the objective's logs that are worth a place.
     """
 
-    def __init__(self, plan, plotted=()):
+    def __init__(self, schedule, plotted=()):
         super().__init__()
-        self.plan = plan
+        self.schedule = schedule
         self.shown = ("loss", *plotted, "rankme", "knn_accuracy")
-        self.live = sys.stderr.isatty()
+        self.terminal = _Terminal(file=sys.stderr, highlight=False)
+        self.live = None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
         self.began = self.ended = self.drawn = time.monotonic()
         self.first_step = self.model.steps_taken
+        if self.terminal.is_terminal and self.live is None:
+            # Whatever else is told meanwhile goes above the bar.
+            self.live = Live(
+                console=self.terminal,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+            )
+            self.live.start()
 
     def on_train_batch_end(self, batch, logs=None):
         """Draws the bar, at most five times a second."""
         self.ended = time.monotonic()
-        if self.live and self.ended - self.drawn > 0.2:
+        if self.live and self.ended - self.drawn > _SECONDS:
             self.drawn = self.ended
-            self._print(logs, end="")
+            self.live.update(self._drawn(logs), refresh=True)
 
     def on_epoch_end(self, epoch, logs=None):
         """Prints the epoch's line for good."""
         logs["images_per_second"] = self._speed()
-        self._print(logs, end="\n")
+        self.close()
+        if self.terminal.is_terminal:
+            self.terminal.print(self._drawn(logs))
+            return
+        epoch, values = self._told(logs)
+        bar = "=" * (_BAR * self._done() // self.schedule.total_steps)
+        line = f"{epoch} [{bar:<{_BAR}}] {values}"
+        print(line, file=sys.stderr, flush=True)
+
+    def close(self):
+        """Gives the terminal back; the bar of an unfinished epoch goes."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _done(self):
+        return self.model.steps_taken
 
     def _speed(self):
         elapsed = max(self.ended - self.began, 1e-9)
-        steps = self.model.steps_taken - self.first_step
-        return steps * self.plan.m / elapsed
+        steps = self._done() - self.first_step
+        return steps * self.schedule.m / elapsed
 
-    def _print(self, logs, end):
-        plan, speed = self.plan, self._speed()
-        done = self.model.steps_taken
-        left = (plan.total_steps - done) * plan.m / max(speed, 1e-9)
-        bar = "=" * (20 * done // plan.total_steps)
+    def _told(self, logs):
+        """What stands before and behind the bar."""
+        schedule, speed, done = self.schedule, self._speed(), self._done()
+        left = (schedule.total_steps - done) * schedule.m / max(speed, 1e-9)
         values = "  ".join(
             f"{name} {logs[name]:.4g}" for name in self.shown if name in logs
         )
-        line = (
-            f"epoch {-(-done // plan.steps_per_epoch)}/{plan.epochs}"
-            f" [{bar:<20}] {speed:,.0f} images/s"
-            f"  {_duration(left)} left  {values}"
+        return (
+            f"epoch {-(-done // schedule.steps_per_epoch)}/{schedule.epochs}",
+            f"{speed:,.0f} images/s  {_duration(left)} left  {values}",
         )
-        if self.live:
-            line = f"\r{line}\x1b[K"
-        print(line, end=end, file=sys.stderr, flush=True)
+
+    def _drawn(self, logs):
+        epoch, values = self._told(logs)
+        bar = ProgressBar(self.schedule.total_steps, self._done(), width=_BAR)
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
+        line.add_column(no_wrap=True)
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(epoch, bar, values)
+        return line
+
+
+class _Terminal(Console):
+    """Never hides the cursor: a process that is killed could not show it."""
+
+    def show_cursor(self, show=True):
+        return False
 
 
 def _duration(seconds):

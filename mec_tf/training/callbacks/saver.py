@@ -20,6 +20,7 @@ import keras
 
 from mec_tf.data.bad_images import TooManyBadImages
 from mec_tf.data.pipeline import Gate
+from mec_tf.errors import Interrupted
 
 # Seconds between the questions that workers ask one another inside an epoch.
 ASKING_SECONDS = 1.0
@@ -41,14 +42,16 @@ SECOND_SECONDS = 2.0
 
 
 class Saver(keras.callbacks.Callback):
-    """Writes checkpoints; leaves on one of `SIGNALS` once one is written.
+    """Writes checkpoints; raises on one of `SIGNALS` once one is written.
+
+    It minds signals only where `catch_signals` was called.
 
     The last callback of a run: at an epoch's end the row of `metrics.csv`
     comes first, so that no checkpoint lies between an epoch and its row.
 
     Args:
         checkpoints: `checkpoint.Checkpoints`.
-        plan: `plan.Plan` of the run.
+        plan: `schedule.Schedule` of the run.
         minutes: Between checkpoints; they fall on a step's end.
         each_epoch: Also at the end of each epoch. The run's end is always one.
         workers: `distribute.Workers` of the run.
@@ -86,9 +89,10 @@ class Saver(keras.callbacks.Callback):
         self.alarm = None
 
     def catch_signals(self):
-        """Lets a signal end the run at the end of its step.
+        """Lets a signal end the run at the end of its step: for mains.
 
-        SIGHUP stays ignored where the parent ignores it, as `nohup` does.
+        `fit_resumable` gives them back, however training ends. SIGHUP stays
+        ignored where the parent ignores it, as `nohup` does.
         """
         self.former = {
             number: signal.signal(number, self._on_signal)
@@ -191,11 +195,6 @@ class Saver(keras.callbacks.Callback):
         finished = step >= self.plan.total_steps
         self._save_if(step, wanted=self.each_epoch or finished)
 
-    def on_train_end(self, logs=None):
-        """Gives signals back once there is nothing more to save."""
-        if self.model.steps_taken >= self.plan.total_steps:
-            self.release_signals()
-
     def _save_if(self, step, wanted):
         number, due = self._agree(step)
         if not (wanted or due or number):
@@ -206,9 +205,7 @@ class Saver(keras.callbacks.Callback):
         self.saved = time.monotonic()
         if number and step < self.plan.total_steps:
             self.workers.wait()  # until the chief has saved
-            if self.workers.is_chief:
-                _tell_saved(number, step)
-            sys.exit(128 + number)
+            raise Interrupted(number, step, told=self.workers.is_chief)
 
     def _agree(self, step):
         """The signal that any worker got, or 0; is a checkpoint due?"""
@@ -271,7 +268,8 @@ class Saver(keras.callbacks.Callback):
         try:
             if self.completed is not None and self.workers.is_chief:
                 self._save_completed()
-                _tell_saved(number, self.completed)
+                line = Interrupted(number, self.completed)
+                print(f"mec_tf: {line}", file=sys.stderr, flush=True)
         except OSError as error:
             print(f"mec_tf: {error}", file=sys.stderr)
             code = 1
@@ -293,15 +291,6 @@ class Saver(keras.callbacks.Callback):
         if self.close_epoch and step and step % size == 0:
             self.close_epoch(step)
         self.checkpoints.save(step)
-
-
-def _tell_saved(number, step):
-    print(
-        f"{signal.Signals(number).name}: saved step {step}; the same command"
-        " goes on from it (without `overwrite`, which would remove it)",
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 def _end_at_once():

@@ -1,0 +1,29 @@
+"""Commands that are called like functions: `mec_tf.export(config)`.
+
+A command is a module, so that `python -m mec_tf.export` runs it, and importing
+it makes it an attribute of the package, in whatever order things are imported.
+The attribute is therefore the function, too: the module itself can be called.
+"""
+
+import importlib
+import sys
+import types
+
+
+def make(name: str, room: str, function: str) -> None:
+    """Lets a module be called.
+
+    Args:
+        name: Of the module. Where it is run as a command, nothing is done.
+        room: Module of the function, imported once it is called.
+        function: That the call is handed on to.
+    """
+    if name == "__main__":
+        return
+
+    class Command(types.ModuleType):
+        def __call__(self, *arguments, **options):
+            call = getattr(importlib.import_module(room), function)
+            return call(*arguments, **options)
+
+    sys.modules[name].__class__ = Command

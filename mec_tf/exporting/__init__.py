@@ -1,0 +1,1 @@
+"""From a config of an export to its folder."""

@@ -1,0 +1,127 @@
+"""An encoder handed on: from a run, an export or PyTorch, in any format."""
+
+from pathlib import Path
+
+from mec_tf.config.export import ExportConfig
+from mec_tf.distribution.session import dtype_policy
+from mec_tf.errors import UserError
+from mec_tf.files.atomic import replaced_folder
+from mec_tf.formats import (
+    detectron2,
+    keras_file,
+    onnx,
+    origins,
+    saved_model,
+    torch_file,
+    torchvision,
+)
+from mec_tf.formats.card import (
+    export_lock,
+    refuse_what_stands_in_the_way,
+    write_card,
+)
+from mec_tf.formats.origins import Origin
+from mec_tf.formats.pixel_range import with_guess
+from mec_tf.models.encoder import backbone_of, with_more_outputs
+from mec_tf.training.callbacks.history import last_scores
+
+
+def export(config: ExportConfig) -> Path:
+    """Opens what a config names and writes it, whole or not at all.
+
+    Args:
+        config: Of the export.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        UserError: If there is no such encoder, if it lacks what is asked for,
+            or if something stands in the way.
+    """
+    config = config.placed(None)
+    folder = Path(config.export_dir)
+    refuse_what_stands_in_the_way(folder, overwrite=config.overwrite)
+    with dtype_policy("float32"):
+        origin = _open_origin(config)
+        if config.image_size:
+            origin.about["image_size"] = config.image_size
+        with export_lock(folder):
+            refuse_what_stands_in_the_way(folder, overwrite=config.overwrite)
+            _write(
+                config.format, folder, origin, _extra_outputs(config, origin)
+            )
+    return folder
+
+
+def _open_origin(config: ExportConfig) -> Origin:
+    if config.encoder:
+        return origins.open_origin(config.encoder)
+    if config.from_torch:
+        return origins.from_torch(
+            Path(config.from_torch), config.backbone, network=config.network
+        )
+    run = Path(config.workdir)
+    origin = origins.from_run(run, step=config.step, network=config.network)
+    if config.network == "online":  # the one that was scored
+        origin.about["scores"] = last_scores(run, origin.about["steps"])
+    return origin
+
+
+def _extra_outputs(config, origin):
+    """What the encoder returns beside its features."""
+    if config.include_projector and origin.projector is None:
+        raise UserError(
+            "there is no projector to include; give the `workdir` of a run or"
+            " the MEC authors' checkpoint"
+        )
+    projector = origin.projector if config.include_projector else None
+    return {"projector": projector, "intermediate": config.intermediate}
+
+
+def _write(name, folder, origin, extras):
+    if name == "saved_model":
+        saved_model.save(origin.encoder, folder, **extras, **origin.about)
+        return
+    with replaced_folder(folder) as partial:
+        _WRITERS[name](partial, folder, origin, extras)
+        write_card(partial, origin.encoder, **origin.about)
+
+
+def _write_keras(partial, _, origin, extras):
+    """Writes `encoder.keras`."""
+    path = partial / keras_file.KERAS_FILE
+    keras_file.write(origin.encoder, path, **extras)
+
+
+def _write_onnx(partial, _, origin, extras):
+    """Writes `encoder.onnx`."""
+    model = with_more_outputs(with_guess(origin.encoder), **extras)
+    onnx.write_onnx(model, partial / "encoder.onnx")
+
+
+def _write_torchvision(partial, _, origin, extras):
+    """Writes `encoder.pth`, a state dict."""
+    state_dict = torchvision.to_state_dict(backbone_of(origin.encoder))
+    torch_file.write_torch_file(partial / "encoder.pth", state_dict)
+
+
+def _write_detectron2(partial, folder, origin, extras):
+    """Writes `encoder.pkl`, and what a detector's config says of it."""
+    backbone = backbone_of(origin.encoder)
+    detectron2.write_pickle(partial / "encoder.pkl", backbone)
+    text = detectron2.config_text(
+        backbone,
+        weights=(folder / "encoder.pkl").absolute(),
+        mean=origin.about["mean"],
+        std=origin.about["std"],
+    )
+    (partial / detectron2.CONFIG_FILE).write_text(text)
+
+
+_WRITERS = {
+    "keras": _write_keras,
+    "onnx": _write_onnx,
+    "torchvision": _write_torchvision,
+    "detectron2": _write_detectron2,
+}

@@ -1,0 +1,143 @@
+"""Data, schedule, model and optimizer of a config of pretraining."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mec_tf import objectives
+from mec_tf.augment import policy as policies
+from mec_tf.augment.policy import Policy
+from mec_tf.config.pretrain import PretrainConfig
+from mec_tf.data import sources
+from mec_tf.data.sources import Splits
+from mec_tf.distribution import session, strategies
+from mec_tf.models import (
+    SiameseModel,
+    build_backbone,
+    heads,
+    micro_batches,
+)
+from mec_tf.optimizers import LARS, SGD, LossScale, WarmupCosine, schedules
+from mec_tf.training.schedule import Schedule, make_schedule
+
+_OPTIMIZERS = {"sgd": SGD, "lars": LARS}
+
+
+class Built(NamedTuple):
+    """All that a run trains and trains on.
+
+    Attributes:
+        splits: Images to learn from, and labelled ones.
+        policy: What is done to them.
+        schedule: The run in numbers.
+        warmup_steps: Over which the learning rate rises.
+        rates: Name to function of the step: what the optimizer and the target
+            network follow, as `metrics.csv` logs it.
+        model: Compiled, untrained.
+        notes: Lines that say where a setting was not taken at its word.
+    """
+
+    splits: Splits
+    policy: Policy
+    schedule: Schedule
+    warmup_steps: int
+    rates: dict[str, Callable]
+    model: SiameseModel
+    notes: tuple[str, ...]
+
+
+def build(config: PretrainConfig, here: session.Session) -> Built:
+    """Finds the images of a config and builds what will learn from them.
+
+    Args:
+        config: Of the run.
+        here: The session that it computes in, whose policy of precision the
+            networks get.
+
+    Raises:
+        UserError: If there are no such images, or they are too few; or if the
+            devices cannot share a batch.
+    """
+    splits = sources.load(**config.source_options())
+    policy = policies.preset(**config.policy_options())
+    schedule = make_schedule(
+        splits.pretrain.size,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        steps=config.steps,
+        steps_per_execution=config.steps_per_execution,
+    )
+    warmup_steps, notes = schedule.warmup("warmup_epochs", config.warmup_epochs)
+    strategies.rows_per_replica(here.strategy, schedule.m)
+    rates = _rates(config, schedule, warmup_steps)
+    with here.strategy.scope():
+        model = _model(config, policy, schedule, rates, here)
+    return Built(
+        splits,
+        policy,
+        schedule,
+        warmup_steps,
+        rates,
+        model,
+        (*notes, *schedule.notes, *model.objective.notes),
+    )
+
+
+def _rates(config, schedule, warmup_steps):
+    rates = {
+        "lr": WarmupCosine(
+            schedule.peak_lr(config.base_lr),
+            warmup_steps=warmup_steps,
+            total_steps=schedule.total_steps,
+        ),
+    }
+    if config.ema_base:
+        rates["ema_momentum"] = functools.partial(
+            schedules.ema_momentum,
+            base=config.ema_base,
+            total_steps=schedule.total_steps,
+        )
+    return rates
+
+
+def _model(config, policy, schedule, rates, here):
+    backbone = build_backbone(config.backbone)
+    projector = heads.build_projector(
+        backbone.output_shape[-1],
+        dim=config.projector_dim,
+        layers=config.projector_layers,
+    )
+    predictor = None
+    if config.predictor_dim:
+        predictor = heads.build_predictor(
+            config.projector_dim, hidden_dim=config.predictor_dim
+        )
+    model = SiameseModel(
+        backbone,
+        projector,
+        predictor,
+        policy=policy,
+        objective=objectives.build(config.objective, config, schedule),
+        ema_momentum=rates.get("ema_momentum"),
+        micro_batches=micro_batches.count(
+            config.micro_batch_size,
+            batch_size=schedule.m,
+            replicas=here.strategy.num_replicas_in_sync,
+        ),
+    )
+    optimizer = _OPTIMIZERS[config.optimizer](
+        rates["lr"],
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    if config.precision == "mixed_float16":
+        optimizer = LossScale(optimizer)
+    optimizer.build(model.learned)
+    model.compile(
+        optimizer=optimizer,
+        jit_compile=strategies.compiles_steps(
+            config.jit, here.strategy, deterministic=here.deterministic
+        ),
+        steps_per_execution=schedule.steps_per_execution,
+    )
+    return model

@@ -1,0 +1,337 @@
+"""Pretraining from a config to an exported encoder."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mec_tf.config.pretrain import PretrainConfig
+from mec_tf.data import pipeline
+from mec_tf.distribution import strategies
+from mec_tf.distribution.session import session
+from mec_tf.errors import UserError
+from mec_tf.formats import card, saved_model
+from mec_tf.messages import keep_silent, say
+from mec_tf.models.encoder import in_float32
+from mec_tf.pretraining.build import build
+from mec_tf.pretraining.representation import Representation
+from mec_tf.training import run_record, workdir
+from mec_tf.training.callbacks import history
+from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.callbacks.history import History
+from mec_tf.training.callbacks.ownership import Ownership
+from mec_tf.training.callbacks.progress import Progress
+from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.checkpoint import Checkpoints
+from mec_tf.training.fit import fit_resumable
+
+# Most images that a monitor looks at: enough for RankMe (its section 4).
+MONITORED = 25_600
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What pretraining left.
+
+    Attributes:
+        workdir: Folder of the run.
+        export_dir: Folder of the exported encoder.
+        metrics: Rows of `metrics.csv`, dicts of strings.
+        encoder: `keras.Model` in float32, RGB images `[n, h, w, 3]` in [0, 1]
+            to features `[n, k]`; the one that was exported.
+        is_chief: Whether this process is the one that wrote; of several workers
+            all but one are not.
+    """
+
+    workdir: Path
+    export_dir: Path
+    metrics: list[dict[str, str]]
+    encoder: keras.Model
+    is_chief: bool = True
+
+
+def pretrain(
+    config: PretrainConfig,
+    *,
+    tell: Callable[[str], None] = say,
+    catch_signals: bool = False,
+) -> Run:
+    """Pretrains an encoder without labels and exports it.
+
+    A run that was begun is gone on with, and one that is finished left as it
+    is, unless `overwrite` asks to start anew. Several runs may follow one
+    another in one process, which has its own settings back afterwards: policy
+    of precision, determinism, handlers of signals. `KeyboardInterrupt` passes;
+    the last checkpoint is whole.
+
+    Args:
+        config: Of the run. Inside the scope of a `tf.distribute.Strategy` that
+            strategy is used, whatever `strategy` is.
+        tell: Function of a line for the user.
+        catch_signals: Whether a signal that ends processes ends the run at its
+            next step, with a checkpoint. It is for mains, in the main thread.
+
+    Returns:
+        What it left.
+
+    Raises:
+        UserError: If the config cannot be run: no such images, a workdir that
+            holds something else, a loss that diverges, ...
+        Interrupted: If a signal ended it, where they are caught.
+    """
+    if config.dry_run:
+        raise UserError(
+            "`dry_run` is no run that leaves something; leave it out, or call"
+            " mec_tf.pretraining.dry_run.dry_run(config)"
+        )
+    config = config.placed(None)
+    with (
+        session(**session_options(config)) as here,
+        contextlib.ExitStack() as held,
+    ):
+        # As it is recorded: what it was, not that nobody asked for it.
+        config = config.replace(deterministic=here.deterministic)
+        return _pretrain(
+            config,
+            here,
+            held,
+            tell if here.workers.is_chief else keep_silent,
+            catch_signals,
+        )
+
+
+def session_options(config: PretrainConfig) -> dict[str, Any]:
+    """What `distribution.session.session` takes."""
+    return {
+        "strategy": config.strategy,
+        "logical_cpus": config.logical_cpus,
+        "deterministic": config.deterministic,
+        "seed": config.seed,
+        "precision": config.precision,
+        "compiled": config.jit == "on",
+    }
+
+
+def _pretrain(config, here, held, tell, catch_signals):
+    """One run on one worker: all do the same, and the chief writes."""
+    run, export = Path(config.workdir), Path(config.export_dir)
+    workers = here.workers
+    built = build(config, here)
+    model, schedule = built.model, built.schedule
+    for line in built.notes:
+        tell(line)
+
+    record = _claim(config, built.splits, workers, held)
+    checkpoints = Checkpoints(
+        run / "checkpoints",
+        keep=config.keep_checkpoints,
+        model=model,
+        optimizer=model.optimizer,
+        means=[v.value for mean in model.metrics for v in mean.variables],
+    )
+    first_step, warnings = checkpoints.restore()
+    for line in warnings:
+        tell(line)
+    workers.must_agree(first_step, f"the step that {run} goes on from")
+    if workers.is_chief:
+        checkpoints.tidy(first_step)
+
+    exported = False
+    if workers.is_chief:
+        exported = first_step == schedule.total_steps and saved_model.holds(
+            export, model.encoder
+        )
+        _require_own(config, record, exported)
+    exported = bool(workers.gather([exported])[0, 0])  # as the chief sees it
+    if exported:
+        tell(f"{run} is finished and exported to {export}; nothing to do")
+    else:
+        tell(f"pretraining on {built.splits.pretrain.description}")
+        if first_step:
+            tell(f"going on from step {first_step} of {schedule.total_steps}")
+        callbacks = _callbacks(
+            config, built, here, checkpoints, first_step, tell
+        )
+        if catch_signals:
+            callbacks[-1].catch_signals()
+        _fit(config, built, here, first_step, callbacks)
+    encoder = in_float32(model.encoder)
+    if workers.is_chief and not exported:
+        _export(config, built, encoder, record)
+    workers.wait()
+    rows = history.read(run / "metrics.csv")
+    return Run(run, export, rows, encoder, workers.is_chief)
+
+
+def _claim(config, splits, workers, held):
+    """Makes the workdir this run's, for as long as `held` is; its record.
+
+    None on workers that are not the chief.
+    """
+    run, export = Path(config.workdir), Path(config.export_dir)
+    settings = {
+        "flags": config.values(),
+        "defaults": config.defaults(),
+        "formerly": config.formerly(),
+        "ignored": config.may_differ(),
+    }
+    record = None
+    if workers.is_chief:
+        card.refuse_what_stands_in_the_way(
+            export, overwrite=config.overwrite, own=card.may_be_of(export, run)
+        )
+        record = held.enter_context(
+            workdir.claim(
+                run,
+                **settings,
+                kind=run_record.PRETRAINING,
+                data={"pretraining": run_record.of_images(splits.pretrain)},
+                export=export,
+                overwrite=config.overwrite,
+            )
+        )
+    workers.wait()
+    if not workers.is_chief:
+        workdir.join(run, **settings)
+    return record
+
+
+def _require_own(config, record, exported=False):
+    """Makes sure that the encoder replaces no other run's.
+
+    A card that names no run is of a version that wrote none; then it counts
+    whether the export is known to be this run's `exported` encoder.
+    """
+    export = Path(config.export_dir)
+    own = card.made_by(export, record.id)
+    card.refuse_what_stands_in_the_way(
+        export,
+        overwrite=config.overwrite,
+        own=exported if own is None else own,
+    )
+
+
+def _callbacks(config, built, here, checkpoints, first_step, tell):
+    """What watches the run and keeps it, in the order that each needs.
+
+    While the chief looks at the run, the others wait for it in their savers.
+    """
+    run, model, workers = Path(config.workdir), built.model, here.workers
+    objective = model.objective
+    log = None
+    if workers.is_chief:
+        log = History(
+            run,
+            first_step=first_step,
+            at_step={**objective.schedules, **built.rates},
+            logged=objective.logged,
+        )
+    saver = Saver(
+        checkpoints,
+        built.schedule,
+        minutes=config.checkpoint_minutes,
+        each_epoch=config.checkpoint_each_epoch,
+        workers=workers,
+        close_epoch=log and log.close_epoch,
+    )
+    saver.keep_means(model)
+    remedies = (
+        "lower `base_lr`",
+        "lengthen `warmup_epochs`",
+        objective.remedy,
+        "and give another `workdir`",
+    )
+    divergence = Divergence(remedy=", ".join(filter(None, remedies)))
+    if not workers.is_chief:
+        return [divergence, saver]
+    looks = []
+    if config.knn_every_epochs:
+        looks.append(
+            Representation(
+                *_evaluation_sets(config, built.splits, tell),
+                every=config.knn_every_epochs,
+                epochs=built.schedule.epochs,
+            )
+        )
+    return [
+        Ownership(run),
+        divergence,
+        *looks,
+        Progress(built.schedule, plotted=objective.plotted),
+        log,
+        saver,
+    ]
+
+
+def _evaluation_sets(config, splits, tell):
+    """References and queries of the monitors; no queries without labels."""
+    bank = splits.bank or splits.pretrain
+
+    def batches(role, source):
+        generator = np.random.default_rng(config.seed)
+        chosen = np.sort(generator.permutation(source.size)[:MONITORED])
+        tell(f"{role}: {len(chosen):,} images of {source.description}")
+        return pipeline.evaluation_batches(
+            source,
+            image_size=config.image_size,
+            batch_size=256,
+            indices=chosen,
+        )
+
+    references = batches("RankMe and kNN references", bank)
+    if splits.test is None or splits.test.multi_label:
+        return references, None
+    return references, batches("kNN queries", splits.test)
+
+
+def _fit(config, built, here, first_step, callbacks):
+    m = built.schedule.m
+
+    def batches(*, first_step, gate):
+        return strategies.spread(
+            here.strategy,
+            functools.partial(
+                pipeline.training_batches,
+                built.splits.pretrain,
+                built.policy,
+                batch_size=m,
+                seed=config.seed,
+                first_step=first_step,
+                gate=gate,
+            ),
+            batch_size=m,
+        )
+
+    fit_resumable(
+        built.model,
+        batches,
+        built.schedule,
+        first_step,
+        callbacks,
+        sources=built.splits,
+    )
+
+
+def _export(config, built, encoder, record):
+    """Writes the encoder."""
+    export = Path(config.export_dir)
+    with card.export_lock(export):
+        _require_own(config, record)
+        saved_model.save(
+            encoder,
+            export,
+            backbone=config.backbone,
+            image_size=config.image_size,
+            mean=built.policy.mean,
+            std=built.policy.std,
+            objective=config.objective,
+            dataset=config.dataset,
+            steps=built.schedule.total_steps,
+            scores=history.last_scores(Path(config.workdir)),
+            run={"id": record.id, "workdir": config.workdir},
+        )

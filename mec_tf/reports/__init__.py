@@ -1,0 +1,1 @@
+"""From a config of a report to its pictures."""
