@@ -15,14 +15,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from mec_tf.data.sources import tfds_features
 from mec_tf.errors import UserError
 
 # A TFRecord is its length (8 bytes), a checksum of that (4), the data, and a
 # checksum of the data (4).
 _BEFORE, _AFTER = 12, 4
 _READERS = 16
-# How TensorFlow Datasets' builders call an image's file.
-_NAMES = ("file_name", "filename", "image/filename", "image/file_name")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class Records:
     @property
     def multi_label(self):
         """Whether a record may be of several classes."""
-        return self.label_key is not None and _is_class_set(
+        return self.label_key is not None and tfds_features.is_class_set(
             self.features[self.label_key]
         )
 
@@ -168,36 +167,6 @@ class Records:
         return wanted.deserialize_example(record, decoders=decoders)[key]
 
 
-def find_builder(name, data_dir):
-    """Finds a prepared data set by name.
-
-    Args:
-        name: "NAME" or "NAME/CONFIG".
-        data_dir: TensorFlow Datasets' directory; None for its default.
-
-    Returns:
-        A `tfds.core.DatasetBuilder` that is prepared.
-
-    Raises:
-        UserError: for an unknown name, or a set that is not prepared.
-    """
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise UserError(
-            f"Unknown dataset: 'tfds:{name}'. Expected the name of a builder "
-            "of TensorFlow Datasets, such as tfds:cifar10, or of a set "
-            f"prepared under `data_dir` ({data_dir or 'its default'})."
-        ) from error
-    if not builder.info.splits:
-        raise UserError(
-            f"tfds:{name} is not prepared: {builder.data_dir} does not hold "
-            f"it. Prepare it with `tfds build {name} --data_dir=DIR` and give "
-            "the same `data_dir`."
-        )
-    return builder
-
-
 def find_records(builder, split):
     """Looks up where each record of a split is.
 
@@ -229,9 +198,9 @@ def find_records(builder, split):
         ) from error
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         found = list(readers.map(_scan, instructions))
-    image_key, label_key, name_key = _keys(info)
+    image_key, label_key, name_key = tfds_features.find_keys(info)
     classes = label_key and info.features[label_key]
-    if classes and _is_class_set(classes):
+    if classes and tfds_features.is_class_set(classes):
         classes = classes.feature
     shards = tuple(str(one.filename) for one in instructions)
     return Records(
@@ -267,35 +236,3 @@ def _scan(instruction):
         )
     places = np.array(places, np.int64).reshape(-1, 2)[instruction.skip :]
     return places if instruction.take < 0 else places[: instruction.take]
-
-
-def _keys(info):
-    """Returns the names of image, class or classes, and file (or None)."""
-    features = info.features
-    preferred = info.supervised_keys or (None, None)
-
-    def first(fits, preferred=None):
-        keys = [key for key in features if fits(features[key])]
-        return preferred if preferred in keys else next(iter(keys), None)
-
-    def is_image(feature):
-        return isinstance(feature, tfds.features.Image)
-
-    image_key = first(is_image, preferred[0])
-    if image_key is None:
-        raise UserError(
-            f"{info.full_name} holds {', '.join(features)}. Expected a "
-            "feature that is an image: choose another data set."
-        )
-    label_key = first(_is_class, preferred[1]) or first(_is_class_set)
-    name_key = next((key for key in _NAMES if key in features), None)
-    return image_key, label_key, name_key
-
-
-def _is_class(feature):
-    return isinstance(feature, tfds.features.ClassLabel)
-
-
-def _is_class_set(feature):
-    is_sequence = isinstance(feature, tfds.features.Sequence)
-    return is_sequence and _is_class(feature.feature)
