@@ -38,23 +38,14 @@ SMALL = (
 # to start. Standard input: a JSON list of command lines.
 DRIVER = """
 import contextlib, importlib, io, json, sys, traceback
-from absl import flags
-from mec_tf import legacy_command
 from mec_tf.command_line import command
 module = importlib.import_module(sys.argv[1])
 results = []
 for line in json.load(sys.stdin):
-    for name in flags.FLAGS:
-        flags.FLAGS[name].unparse()
-    flags.FLAGS.unparse_flags()
-    sys.argv = [sys.argv[0], *line]
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            if hasattr(module, "CONFIG"):
-                command.run(module.main, module.CONFIG)
-            else:
-                legacy_command.run(module.main)
+            command.run(module.main, module.CONFIG, line)
         except SystemExit as end:
             code = end.code or 0
             if isinstance(code, str):

@@ -21,8 +21,7 @@ FLOORS = [
     {"formats", "plots"},
     {"evaluations"},
     {"pretraining", "exporting", "reports"},
-    {"command_line", "legacy_flags"},
-    {"legacy_command"},
+    {"command_line"},
     MAINS,
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -78,7 +77,7 @@ def test_imports_fall_downward():
 
 def test_only_mains_see_flags():
     readers = {room(path) for path in modules() if "flags" in absl_names(path)}
-    assert readers <= {"config", "command_line", "legacy_flags"}
+    assert readers <= {"config", "command_line"}
 
 
 def test_only_those_who_run_a_config_know_configs():
