@@ -111,7 +111,7 @@ class ExportConfig(Origin):
         """Names the folder after what is exported, not after a flagfile."""
         if self.export_dir:
             return self
-        source = self.workdir or self.encoder or self.from_torch
+        source = self.workdir or self.encoder or self.from_torch or ""
         name = PurePath(source.removeprefix("random:")).name
         if self.from_torch:
             name = name.split(".")[0]
