@@ -6,7 +6,7 @@ from mec_tf.data.file_names import printable
 from mec_tf.data.sources.folder import suffixes
 from mec_tf.errors import UserError
 
-_KINDS_TOLD = 6
+_MAX_KINDS = 6
 
 
 class LeftOut:
@@ -54,19 +54,19 @@ class LeftOut:
             folder: path that the files lie below.
             kept: number of images that are used.
         """
-        told = []
+        lines = []
         if self.unread:
-            told.append(f"Left out {self._unread_images(folder, kept)}.")
+            lines.append(f"Left out {self._unread_images(folder, kept)}.")
         if self.others:
             count = sum(map(len, self.others.values()))
             kinds = _by_count(
                 (_kind(suffix), paths) for suffix, paths in self.others.items()
             )
-            told.append(
+            lines.append(
                 f"Left out {count:,} of the {count + kept:,} files in "
                 f"{printable(folder)}, which hold no image: {kinds}."
             )
-        return told
+        return lines
 
     def require_most_kept(self, folder, kept):
         """Refuses a set of which more is left out than kept.
@@ -84,10 +84,10 @@ class LeftOut:
         """Texts and tables by suffix, for people; or an empty text."""
         kinds = [
             f"{count:,} {_kind(suffix)}"
-            for suffix, count in self.texts.most_common(_KINDS_TOLD)
+            for suffix, count in self.texts.most_common(_MAX_KINDS)
         ]
         more = sum(self.texts.values()) - sum(
-            count for _, count in self.texts.most_common(_KINDS_TOLD)
+            count for _, count in self.texts.most_common(_MAX_KINDS)
         )
         return ", ".join(kinds + [f"{more:,} more"] * bool(more))
 
@@ -109,9 +109,9 @@ def _kind(suffix):
 
 def _by_count(kinds):
     kinds = sorted(kinds, key=lambda kind: -len(kind[1]))
-    told = [
+    lines = [
         f"{len(paths):,} {kind}, such as {printable(paths[0])}"
-        for kind, paths in kinds[:_KINDS_TOLD]
+        for kind, paths in kinds[:_MAX_KINDS]
     ]
-    more = sum(len(paths) for _, paths in kinds[_KINDS_TOLD:])
-    return "; ".join(told + [f"{more:,} more"] * bool(more))
+    more = sum(len(paths) for _, paths in kinds[_MAX_KINDS:])
+    return "; ".join(lines + [f"{more:,} more"] * bool(more))

@@ -1,9 +1,9 @@
 """How many images may lie astray without deciding what a folder means."""
 
 # So many images beside folders are strays, left out by name...
-_FEW, _OF = 5, 4
+_MAX_STRAYS, _IMAGES_PER_STRAY = 5, 4
 # ...or such a share, however many.
-_FEW_SHARE = 0.01
+_MAX_SHARE = 0.01
 
 
 def few(strays, images):
@@ -11,5 +11,5 @@ def few(strays, images):
 
     Up to 5 that are at most a quarter, or up to 1 % of all.
     """
-    some = strays <= _FEW and strays * _OF <= images
-    return some or strays <= _FEW_SHARE * images
+    some = strays <= _MAX_STRAYS and strays * _IMAGES_PER_STRAY <= images
+    return some or strays <= _MAX_SHARE * images
