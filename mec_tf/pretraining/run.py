@@ -270,7 +270,7 @@ def _callbacks(config, built, here, checkpoints, first_step, tell):
 
 def _evaluation_sets(config, splits, tell):
     """References and queries of the monitors; no queries without labels."""
-    bank = splits.bank or splits.pretrain
+    source = splits.references or splits.pretrain
 
     def batches(role, source):
         generator = np.random.default_rng(config.seed)
@@ -283,7 +283,7 @@ def _evaluation_sets(config, splits, tell):
             indices=chosen,
         )
 
-    references = batches("RankMe and kNN references", bank)
+    references = batches("RankMe and kNN references", source)
     if splits.test is None or splits.test.multi_label:
         return references, None
     return references, batches("kNN queries", splits.test)
