@@ -26,6 +26,8 @@ class Config:
             value = getattr(self, name)
             try:
                 object.__setattr__(self, name, one.checked(value))
+            except UserError:  # of paths, which says all itself
+                raise
             except ValueError as error:
                 raise UserError(f"`{name}`{_shown(value)} {error}") from None
         for group in reversed(type(self).__mro__):

@@ -24,8 +24,8 @@ class Protocol(Config):
         " exports, .keras files, workdirs, random:BACKBONE (untrained), pixels"
         " (the image itself).",
         required=True,
-        path=True,
         repeated=True,
+        path=True,
     )
     protocol: str = setting(
         "knn",

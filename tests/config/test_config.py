@@ -1,6 +1,7 @@
 """Configs: checked when made, frozen, and the same from every source."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -326,7 +327,8 @@ def test_every_setting_is_explained_in_a_group(config):
 def test_bare_views_are_a_wish_that_changes_nothing():
     parsed = flags.parse(configs.ReportConfig, ["--views", "--workdir=a,b"])
     assert (parsed.config.views, parsed.named) == ("byol", {"views", "workdir"})
-    assert parsed.given == {"workdir": ("a", "b")}
+    assert parsed.given.keys() == {"workdir"}
+    assert parsed.config.workdir == ("a", "b")
     named = flags.parse(configs.ReportConfig, ["--views=digits"])
     assert named.given == {"views": "digits"}
 
@@ -337,8 +339,20 @@ def test_encoders_add_up():
     )
     assert parsed.config.encoder == ("a", "b", "c")
     for wrong in ([], ["--encoder=a,,b"], ["--encoder="]):
-        with pytest.raises(flags.CommandLineError, match="encoder"):
+        with pytest.raises(UserError, match="encoder"):
             flags.parse(configs.EvaluateConfig, wrong)
+
+
+def test_a_path_that_exists_stays_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    parsed = flags.parse(configs.EvaluateConfig, ["--encoder=a,b,~/c"])
+    home = os.path.expanduser("~")
+    assert parsed.config.encoder == ("a,b", f"{home}/c")
+    python = configs.EvaluateConfig(encoder="a,b", output="~/scores.json")
+    assert python.encoder == ("a,b",)
+    assert python.output == f"{home}/scores.json"
+    assert python.replace(seed=1).encoder == ("a,b",)
 
 
 def test_it_is_known_without_tensorflow():
