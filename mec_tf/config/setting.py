@@ -15,7 +15,8 @@ import types
 import typing
 from typing import Any, Literal
 
-from mec_tf.files import home, path_lists
+from mec_tf.files import path_lists
+from mec_tf.files.home import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Facts:
         repeated: Whether the flag may be repeated, each time for more elements.
         bare: Whether the flag without a value is a wish, too, which leaves the
             setting as it is.
+        path: Whether it is a path, or several: `~` is a home, and a name with
+            commas that exists is one name.
         start_only: Says how a run starts; not part of the run that is kept.
-        path: Whether a text is a path, in which `~` is the user's home; several
-            are told apart as `files.path_lists` does.
         may_differ: Says where and how a run computes, not what: may change when
             the run is taken up again.
         formerly: What runs had that an older version began, before the setting
@@ -56,8 +57,8 @@ class Facts:
     required: bool = False
     repeated: bool = False
     bare: bool = False
-    start_only: bool = False
     path: bool = False
+    start_only: bool = False
     may_differ: bool = False
     formerly: Any = ...
 
@@ -163,10 +164,8 @@ class Setting:
             return self.checked(self._element(text))
         if not text and self.optional and self.counts is None:
             return None
-        if self.facts.path:
-            return self.checked(
-                tuple(path_lists.split(home.expanded(text), field=self.name))
-            )
+        if self.facts.path:  # cut where it is checked: what exists stays whole
+            return (expanded(text),)
         parts = [part.strip() for part in text.split(",")]
         if not all(parts):
             raise ValueError(
@@ -275,7 +274,7 @@ class Setting:
                 text = os.fspath(value)
                 if isinstance(text, str):
                     if self.facts.path:
-                        return home.expanded(text)
+                        return expanded(text)
                     if self.several and "," in text:
                         raise ValueError("must hold no comma in an element")
                     return text
