@@ -118,7 +118,7 @@ class HeadTraining:
             watch: Function of (model, passes, base_lrs, checkpoints,
                 first_step) that returns Keras callbacks; `checkpoints` is None
                 where nothing is kept, and the step is where training goes on
-                from. A `callbacks.saver.Saver` among them comes last.
+                from. A `CheckpointCallback` among them comes last.
         """
         checkpoints, first_step = None, 0
         if keep is not None:

@@ -23,7 +23,7 @@ from mec_tf.formats.card import (
 from mec_tf.formats.origins import Origin
 from mec_tf.formats.pixel_range import with_guess
 from mec_tf.models.encoder import backbone_of, with_more_outputs
-from mec_tf.training.callbacks.history import last_scores
+from mec_tf.training.callbacks.csv_logger import last_scores
 
 
 def export(config: ExportConfig) -> Path:

@@ -19,14 +19,14 @@ from mec_tf.formats import card, saved_model
 from mec_tf.messages import keep_silent, say
 from mec_tf.models.encoder import in_float32
 from mec_tf.pretraining.build import build
-from mec_tf.pretraining.representation import Representation
+from mec_tf.pretraining.representation_monitor import RepresentationMonitor
 from mec_tf.training import run_record, workdir
-from mec_tf.training.callbacks import history
-from mec_tf.training.callbacks.divergence import Divergence
-from mec_tf.training.callbacks.history import History
-from mec_tf.training.callbacks.ownership import Ownership
-from mec_tf.training.callbacks.progress import Progress
-from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.callbacks import csv_logger
+from mec_tf.training.callbacks.checkpoint import CheckpointCallback
+from mec_tf.training.callbacks.csv_logger import MetricsLogger
+from mec_tf.training.callbacks.progress_bar import ProgressBar
+from mec_tf.training.callbacks.stop_on_divergence import StopOnDivergence
+from mec_tf.training.callbacks.workdir_guard import WorkdirGuard
 from mec_tf.training.checkpoint import Checkpoints
 from mec_tf.training.fit import fit_resumable
 
@@ -164,7 +164,7 @@ def _pretrain(config, here, held, tell, catch_signals):
     if workers.is_chief and not exported:
         _export(config, built, encoder, record)
     workers.wait()
-    rows = history.read(run / "metrics.csv")
+    rows = csv_logger.read(run / "metrics.csv")
     return Run(run, export, rows, encoder, workers.is_chief)
 
 
@@ -219,19 +219,20 @@ def _require_own(config, record, exported=False):
 def _callbacks(config, built, here, checkpoints, first_step, tell):
     """What watches the run and keeps it, in the order that each needs.
 
-    While the chief looks at the run, the others wait for it in their savers.
+    While the chief looks at the run, the others wait for it in their
+    checkpoint callbacks.
     """
     run, model, workers = Path(config.workdir), built.model, here.workers
     objective = model.objective
     log = None
     if workers.is_chief:
-        log = History(
+        log = MetricsLogger(
             run,
             first_step=first_step,
             at_step={**objective.schedules, **built.rates},
             logged=objective.logged,
         )
-    saver = Saver(
+    checkpointing = CheckpointCallback(
         checkpoints,
         built.schedule,
         minutes=config.checkpoint_minutes,
@@ -239,38 +240,40 @@ def _callbacks(config, built, here, checkpoints, first_step, tell):
         workers=workers,
         close_epoch=log and log.close_epoch,
     )
-    saver.keep_means(model)
+    checkpointing.keep_means(model)
     remedies = (
         "lower `base_lr`",
         "lengthen `warmup_epochs`",
         objective.remedy,
         "and give another `workdir`",
     )
-    divergence = Divergence(remedy=", ".join(filter(None, remedies)))
+    stop_on_divergence = StopOnDivergence(
+        remedy=", ".join(filter(None, remedies))
+    )
     if not workers.is_chief:
-        return [divergence, saver]
+        return [stop_on_divergence, checkpointing]
     looks = []
     if config.knn_every_epochs:
         looks.append(
-            Representation(
+            RepresentationMonitor(
                 *_evaluation_sets(config, built.splits, tell),
                 every=config.knn_every_epochs,
                 epochs=built.schedule.epochs,
             )
         )
     return [
-        Ownership(run),
-        divergence,
+        WorkdirGuard(run),
+        stop_on_divergence,
         *looks,
-        Progress(built.schedule, plotted=objective.plotted),
+        ProgressBar(built.schedule, plotted=objective.plotted),
         log,
-        saver,
+        checkpointing,
     ]
 
 
 def _evaluation_sets(config, splits, tell):
     """References and queries of the monitors; no queries without labels."""
-    bank = splits.bank or splits.pretrain
+    source = splits.bank or splits.pretrain
 
     def batches(role, source):
         generator = np.random.default_rng(config.seed)
@@ -283,7 +286,7 @@ def _evaluation_sets(config, splits, tell):
             indices=chosen,
         )
 
-    references = batches("RankMe and kNN references", bank)
+    references = batches("RankMe and kNN references", source)
     if splits.test is None or splits.test.multi_label:
         return references, None
     return references, batches("kNN queries", splits.test)
@@ -332,6 +335,6 @@ def _export(config, built, encoder, record):
             objective=config.objective,
             dataset=config.dataset,
             steps=built.schedule.total_steps,
-            scores=history.last_scores(Path(config.workdir)),
+            scores=csv_logger.last_scores(Path(config.workdir)),
             run={"id": record.id, "workdir": config.workdir},
         )

@@ -173,7 +173,7 @@ def test_a_seed_decides_what_a_head_learns(short_runs):
 
 
 def test_the_loss_is_no_number_once_all_heads_diverged(digits):
-    """One diverged head is passed over, `monitors.Divergence` sees all."""
+    """One diverged head is passed over, `StopOnDivergence` sees all."""
     few = [source.part(range(64), "64") for source in digits]
 
     class Listener(keras.callbacks.Callback):
@@ -218,7 +218,7 @@ class Leaves(keras.callbacks.Callback):
 
 
 class Ends(keras.callbacks.Callback):
-    """Saves at the end, as `monitors.saver.Saver` does."""
+    """Saves at the end, as `CheckpointCallback` does."""
 
     def __init__(self, checkpoints, passes):
         super().__init__()
