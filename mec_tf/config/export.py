@@ -12,8 +12,8 @@ from mec_tf.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Origin(Config):
-    """Origin."""
+class Input(Config):
+    """Input."""
 
     workdir: str | None = setting(
         None, "Folder of the run to export from.", path=True
@@ -69,7 +69,7 @@ class Origin(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportConfig(Origin):
+class ExportConfig(Input):
     """Export: settings of `mec_tf.export`."""
 
     format: str = setting(

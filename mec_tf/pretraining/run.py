@@ -15,7 +15,7 @@ from mec_tf.data import pipeline
 from mec_tf.distribution import strategies
 from mec_tf.distribution.session import session
 from mec_tf.errors import UserError
-from mec_tf.formats import card, saved_model
+from mec_tf.formats import metadata, saved_model
 from mec_tf.messages import keep_silent, say
 from mec_tf.models.encoder import in_float32
 from mec_tf.pretraining.build import build
@@ -182,8 +182,10 @@ def _claim(config, splits, workers, held):
     }
     record = None
     if workers.is_chief:
-        card.refuse_what_stands_in_the_way(
-            export, overwrite=config.overwrite, own=card.may_be_of(export, run)
+        metadata.check_export_dir(
+            export,
+            overwrite=config.overwrite,
+            own=metadata.may_be_of(export, run),
         )
         record = held.enter_context(
             workdir.claim(
@@ -202,14 +204,14 @@ def _claim(config, splits, workers, held):
 
 
 def _require_own(config, record, exported=False):
-    """Makes sure that the encoder replaces no other run's.
+    """Makes sure that the export of no other run is replaced.
 
-    A card that names no run is of a version that wrote none; then it counts
-    whether the export is known to be this run's `exported` encoder.
+    Metadata of older versions names no run; the export is then this run's if it
+    holds the encoder that the run has `exported`.
     """
     export = Path(config.export_dir)
-    own = card.made_by(export, record.id)
-    card.refuse_what_stands_in_the_way(
+    own = metadata.made_by(export, record.id)
+    metadata.check_export_dir(
         export,
         overwrite=config.overwrite,
         own=exported if own is None else own,
@@ -273,7 +275,7 @@ def _callbacks(config, built, here, checkpoints, first_step, tell):
 
 def _evaluation_sets(config, splits, tell):
     """References and queries of the monitors; no queries without labels."""
-    source = splits.bank or splits.pretrain
+    source = splits.references or splits.pretrain
 
     def batches(role, source):
         generator = np.random.default_rng(config.seed)
@@ -323,7 +325,7 @@ def _fit(config, built, here, first_step, callbacks):
 def _export(config, built, encoder, record):
     """Writes the encoder."""
     export = Path(config.export_dir)
-    with card.export_lock(export):
+    with metadata.export_lock(export):
         _require_own(config, record)
         saved_model.save(
             encoder,
