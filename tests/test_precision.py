@@ -149,7 +149,7 @@ def test_the_loss_scale_resumes_to_the_bit(policy, tmp_path):
 
     def checkpoints(model):
         return Checkpoints(
-            tmp_path, keep=1, model=model, optimizer=model.optimizer
+            tmp_path, max_to_keep=1, model=model, optimizer=model.optimizer
         )
 
     whole, _ = model_of("mixed_float16")

@@ -49,7 +49,7 @@ def _logs_left_out() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         failed = True
         try:
-            with interrupt.told_on(real):
+            with interrupt.printing_to(real):
                 yield
             failed = False
         finally:

@@ -107,7 +107,7 @@ class ExportConfig(Input):
         start_only=True,
     )
 
-    def placed(self, name: str | None) -> Self:
+    def with_default_paths(self, name: str | None) -> Self:
         """Names the folder after what is exported, not after a flagfile."""
         if self.export_dir:
             return self

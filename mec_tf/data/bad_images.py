@@ -32,7 +32,7 @@ def too_many(bad, seen):
 
 
 @contextlib.contextmanager
-def named(sources):
+def reporting_failures(sources):
     """Turns TensorFlow's error back into the one of a set of bad images.
 
     Args:

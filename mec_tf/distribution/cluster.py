@@ -56,7 +56,7 @@ def resolve():
     )
 
 
-def place(resolver):
+def index_and_count(resolver):
     """This worker's number, the chief's being 0, and how many there are."""
     jobs = resolver.cluster_spec().as_dict()
     chiefs = len(jobs.get("chief", ()))

@@ -76,7 +76,7 @@ def session(
             _require_cpus(logical_cpus)
             found = strategies.get_strategy(strategy)
         workers = strategies.Workers(found)
-        with workers.losses_named():
+        with workers.reporting_lost_workers():
             yield Session(found, workers, deterministic)
 
 

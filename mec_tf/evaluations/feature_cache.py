@@ -143,7 +143,7 @@ def _digits(file, key, length):
 def _with_bar(batches, source):
     """The batches; on a terminal a bar shows how far they are."""
     with (
-        bad_images.named([source]),
+        bad_images.reporting_failures([source]),
         tqdm(
             total=source.size,
             desc=source.name,

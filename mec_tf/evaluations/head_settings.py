@@ -48,7 +48,7 @@ def make_callbacks_of(evaluation: Evaluation) -> Callable[..., list]:
     config = evaluation.config
 
     def make_callbacks(model, schedule, base_lrs, checkpoints, first_step):
-        evaluation.say(schedule.told(base_lrs))
+        evaluation.say(schedule.summary(base_lrs))
         total = schedule.total_steps
         if first_step:
             evaluation.say(f"going on from step {first_step} of {total}")

@@ -61,8 +61,8 @@ def evaluate(
         names = ", ".join(f"`{name}`" for name in idle)
         have = "has" if len(idle) == 1 else "have"
         say(f"{names} {have} no effect on {config.fitted_by}")
-    with contextlib.ExitStack() as held:
-        computing = held.enter_context(
+    with contextlib.ExitStack() as stack:
+        computing = stack.enter_context(
             session(
                 strategy=config.strategy,
                 logical_cpus=config.logical_cpus,
@@ -93,7 +93,7 @@ def evaluate(
             default=default_output,
         )
         if config.workdir and scorer.trains:
-            held.enter_context(_claimed(config))
+            stack.enter_context(_claimed(config))
         found = protocol.run(
             protocols.Evaluation(
                 config=config,
@@ -128,7 +128,7 @@ def _claimed(config):
         defaults={
             one.name: one.plain(one.default)
             for one in settings
-            if not one.facts.start_only
+            if not one.options.start_only
         },
         overwrite=config.overwrite,
         ignored=tuple(config.may_differ()),

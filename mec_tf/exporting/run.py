@@ -39,7 +39,7 @@ def export(config: ExportConfig) -> Path:
         UserError: If there is no such encoder, if it lacks what is asked for,
             or if something stands in the way.
     """
-    config = config.placed(None)
+    config = config.with_default_paths(None)
     folder = Path(config.export_dir)
     check_export_dir(folder, overwrite=config.overwrite)
     with dtype_policy("float32"):

@@ -144,8 +144,8 @@ def save(encoder, folder, *, projector=None, intermediate=False, **metadata):
         folder: Where to; what stands there is replaced.
         projector: As for `signatures`.
         intermediate: As for `signatures`.
-        **metadata: What `write_metadata` takes: `backbone`, `image_size`, `mean`,
-            `std`, `objective`, `dataset`, `steps`, `scores` and `run`.
+        **metadata: What `write_metadata` takes: `backbone`, `image_size`,
+            `mean`, `std`, `objective`, `dataset`, `steps`, `scores` and `run`.
     """
     root = reusable(encoder)
     offered = signatures(

@@ -68,7 +68,7 @@ def build(config: PretrainConfig, here: session.Session) -> Built:
         steps_per_execution=config.steps_per_execution,
     )
     warmup_steps, notes = schedule.warmup("warmup_epochs", config.warmup_epochs)
-    strategies.rows_per_replica(here.strategy, schedule.m)
+    strategies.rows_per_replica(here.strategy, schedule.batch_size)
     rates = _rates(config, schedule, warmup_steps)
     with here.strategy.scope():
         model = _model(config, policy, schedule, rates, here)
@@ -121,7 +121,7 @@ def _model(config, policy, schedule, rates, here):
         ema_momentum=rates.get("ema_momentum"),
         micro_batches=micro_batches.count(
             config.micro_batch_size,
-            batch_size=schedule.m,
+            batch_size=schedule.batch_size,
             replicas=here.strategy.num_replicas_in_sync,
         ),
     )

@@ -44,15 +44,15 @@ def fit_resumable(
             caught it.
     """
     gate = Gate()
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         for callback in callbacks:
             if isinstance(callback, ProgressBar):
-                held.callback(callback.close)
+                stack.callback(callback.close)
             elif isinstance(callback, CheckpointCallback):
                 gate = callback.gate
-                held.callback(callback.release_signals)
-                held.enter_context(callback.saved_on_bad_images())
-        held.enter_context(bad_images.named(sources))
+                stack.callback(callback.release_signals)
+                stack.enter_context(callback.saved_on_bad_images())
+        stack.enter_context(bad_images.reporting_failures(sources))
         for segment in segments(schedule, first_step):
             model.fit(
                 batches(first_step=segment.first_step, gate=gate),

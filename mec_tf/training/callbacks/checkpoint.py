@@ -213,7 +213,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.saved = time.monotonic()
         if number and step < self.schedule.total_steps:
             self.workers.wait()  # until the chief has saved
-            raise Interrupted(number, step, told=self.workers.is_chief)
+            raise Interrupted(number, step, is_chief=self.workers.is_chief)
 
     def _agree(self, step):
         """Agrees with all workers: (a signal or 0, whether to save now)."""

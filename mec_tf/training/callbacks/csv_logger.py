@@ -53,7 +53,7 @@ class MetricsLogger(keras.callbacks.Callback):
         self._write()
         self.folder = workdir / "tensorboard"
         self._forget_later_events(first_step)
-        with self._faults_named(self.folder):
+        with self._reporting_write_errors(self.folder):
             self.tensorboard = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -88,7 +88,7 @@ class MetricsLogger(keras.callbacks.Callback):
         """
         step = self.model.steps_taken
         row = self._add(step, epoch, logs)
-        with self._faults_named(self.folder):
+        with self._reporting_write_errors(self.folder):
             with self.tensorboard.as_default(step):
                 for name, value in row.items():
                     if name != "step":
@@ -110,7 +110,7 @@ class MetricsLogger(keras.callbacks.Callback):
                         events.append(record)
             if later:
                 with (
-                    self._faults_named(path),
+                    self._reporting_write_errors(path),
                     replaced_file(path) as partial,
                     tf.io.TFRecordWriter(str(partial)) as file,
                 ):
@@ -118,7 +118,7 @@ class MetricsLogger(keras.callbacks.Callback):
                         file.write(record)
 
     @contextlib.contextmanager
-    def _faults_named(self, path):
+    def _reporting_write_errors(self, path):
         """Turns the errors of a full disk, TensorFlow's too, into one line."""
         try:
             yield
@@ -145,7 +145,10 @@ class MetricsLogger(keras.callbacks.Callback):
         table = csv.DictWriter(text, self.columns, lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
-        with self._faults_named(self.path), replaced_file(self.path) as partial:
+        with (
+            self._reporting_write_errors(self.path),
+            replaced_file(self.path) as partial,
+        ):
             partial.write_text(text.getvalue())
 
 

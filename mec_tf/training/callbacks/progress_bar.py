@@ -79,12 +79,13 @@ class ProgressBar(keras.callbacks.Callback):
     def _speed(self):
         elapsed = max(self.ended - self.began, 1e-9)
         steps = self._step() - self.first_step
-        return steps * self.schedule.m / elapsed
+        return steps * self.schedule.batch_size / elapsed
 
     def _texts(self, logs):
         """The texts before and after the bar."""
         schedule, speed, done = self.schedule, self._speed(), self._step()
-        left = (schedule.total_steps - done) * schedule.m / max(speed, 1e-9)
+        images = (schedule.total_steps - done) * schedule.batch_size
+        left = images / max(speed, 1e-9)
         values = "  ".join(
             f"{name} {logs[name]:.4g}" for name in self.shown if name in logs
         )

@@ -78,7 +78,7 @@ def make(tmp_path):
         model = Counter()
         checkpoints = Checkpoints(
             tmp_path / f"{len(made)}",
-            keep=9,
+            max_to_keep=9,
             model=model.dense,
             optimizer=model.optimizer,
             means=[v.value for v in model.mean.variables],
