@@ -1,4 +1,4 @@
-"""The error that is the user's to mend, its kinds, and a signal's."""
+"""Errors: `UserError`, which a main prints as one line, and its kinds."""
 
 import signal
 

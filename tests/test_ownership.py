@@ -59,7 +59,7 @@ def write_images(folder, names):
         Image.fromarray(pixels).save(folder / name)
 
 
-# --- one export, two runs ----------------------------------------------------
+# one export, two runs
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_workdir_in_use_is_left_alone(two, run_lines):
     assert contents(two / "r", two / "e") == before
 
 
-# --- other images ------------------------------------------------------------
+# other images
 
 
 def test_a_run_goes_on_on_its_images_alone(tmp_path, run_lines):
@@ -208,7 +208,7 @@ def test_a_run_goes_on_on_its_images_alone(tmp_path, run_lines):
     assert contents(tmp_path / "r", tmp_path / "e") == before
 
 
-# --- runs of two kinds -------------------------------------------------------
+# runs of two kinds
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What every main does first and last: flags in, one line for a mistake out.
+"""Runs a main: parses its flags, prints a mistake as one line, sets exit codes.
 
 Exit codes: 0 done; 1 a mistake that the line on stderr explains; 2 a wrong
 command line; 128 + n ended by signal n (130 Ctrl-C, 143 SIGTERM). A run says

@@ -1,7 +1,7 @@
-"""Ctrl-C from a command's first moment on: one line and exit code 130.
+"""Ctrl-C during start-up: one line and exit code 130.
 
-Loaded before everything else, so that it imports next to nothing. It is for
-the mains alone: whoever imports `mec_tf` keeps their own handlers.
+This module is imported first and therefore imports almost nothing. Only the
+mains use it: a program that imports `mec_tf` keeps its own handlers.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What every config is: checked, frozen, and as good as its flagfile."""
+"""The base class of configs: frozen, validated, read from flagfiles."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Settings of scores."""
+"""Settings of evaluations."""
 
 import dataclasses
 from typing import Self

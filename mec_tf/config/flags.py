@@ -1,6 +1,6 @@
-"""absl's flags of a config, made afresh: nothing of them is global.
+"""absl flags made from a config's fields; none of them is global.
 
-A main calls `parse`; everything below it gets the config.
+A main calls `parse`; all other code gets the config.
 """
 
 import re

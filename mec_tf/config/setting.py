@@ -1,7 +1,7 @@
-"""One setting: a field of a config and everything that is said about it.
+"""A setting: a config's field with its type, default, range, choices, help.
 
-Its type, default, range, choices and help stand in the dataclass, once. From
-there come the checks of a value, the reading of a text and the absl flag.
+All of these are declared in the dataclass, once. Validation, parsing and the
+absl flag are derived from them.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from mec_tf.files import home, path_lists
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a field's type and default do not say.
+    """Options of a setting besides its type and default.
 
     Attributes:
         help: What the setting does; other settings in backticks.
@@ -63,7 +63,13 @@ class Options:
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
-    """A field of a config; `options` as `Options` has them."""
+    """Declares a field of a config.
+
+    Args:
+        default: Value if none is given.
+        help: What the setting does; other settings in backticks.
+        **options: Other attributes of `Options`.
+    """
     return dataclasses.field(
         default=default, metadata={"options": Options(help, **options)}
     )

@@ -1,4 +1,4 @@
-"""Settings that say how an image becomes views."""
+"""Settings of views: crops and augmentations."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The images of a set that turned out not to be readable."""
+"""Images that cannot be read during training: skipped, replaced, counted."""
 
 import contextlib
 import os

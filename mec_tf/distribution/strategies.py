@@ -1,4 +1,4 @@
-"""Where a run computes: a strategy by name, sums and gathers over replicas."""
+"""Distribution strategies by name; sums and gathers over replicas."""
 
 import contextlib
 import re
@@ -179,7 +179,7 @@ def spread(strategy, make_batches, batch_size):
 
 
 class Workers:
-    """The processes that train together, and what they tell one another.
+    """The processes that train together, and their exchange of numbers.
 
     Args:
         strategy: `tf.distribute.Strategy`; one process but for `multi_worker`.

@@ -1,4 +1,4 @@
-"""Heads that learn from labels on what an encoder says of an image."""
+"""A Keras model of classification heads on top of an encoder."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Features that were extracted before, kept on disk.
+"""A cache of extracted features on disk.
 
 An entry is a file named after a checksum of all that features depend on: the
 encoder's weights, the images (of a folder: each file's name, size and time of

@@ -1,4 +1,4 @@
-"""How an evaluation's settings train heads: crops, checkpoints, callbacks."""
+"""Training of heads from an evaluation's config."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ def checkpoints_folder(
 
 
 def make_callbacks_of(evaluation: Evaluation) -> Callable[..., list]:
-    """What `HeadTraining.train` asks for its callbacks."""
+    """The `make_callbacks` of `HeadTraining.train`."""
     config = evaluation.config
 
     def make_callbacks(model, schedule, base_lrs, checkpoints, first_step):
@@ -66,7 +66,7 @@ def make_callbacks_of(evaluation: Evaluation) -> Callable[..., list]:
             )
             callbacks.insert(0, WorkdirGuard(Path(config.workdir)))
             checkpointing.keep_means(model)
-            # Who trains gives signals back.
+            # `fit_resumable` restores the handlers.
             if evaluation.catch_signals and first_step < total:
                 checkpointing.catch_signals()
             callbacks.append(checkpointing)

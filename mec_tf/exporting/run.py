@@ -1,4 +1,4 @@
-"""An encoder handed on: from a run, an export or PyTorch, in any format."""
+"""Exports an encoder: from a run, an export or PyTorch, in any format."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from mec_tf.training.callbacks.csv_logger import last_scores
 
 
 def export(config: ExportConfig) -> Path:
-    """Opens what a config names and writes it, whole or not at all.
+    """Loads an encoder and writes it to `export_dir`, whole or not at all.
 
     Args:
         config: Of the export.

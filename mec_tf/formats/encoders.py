@@ -1,4 +1,4 @@
-"""Encoders by name: an export, a run, or a baseline that nobody trained."""
+"""Encoders by name: an export, a run, or an untrained baseline."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What embeddings learn from: one short file for each objective."""
+"""Objectives: the losses that embeddings are trained with."""
 
 from typing import Any
 

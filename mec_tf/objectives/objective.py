@@ -1,4 +1,4 @@
-"""The seam of an objective: what the training step calls, and what it declares.
+"""`Objective`, the interface of every loss: what it implements and declares.
 
 An objective owns its settings, schedules, state and logged columns; nothing
 outside this package names them. `docs/extending.md` shows one from first line

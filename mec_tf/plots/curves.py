@@ -1,4 +1,4 @@
-"""Curves of runs over their steps."""
+"""Plots metrics of runs over their steps."""
 
 from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What a config amounts to, and whether a step of it runs."""
+"""Dry run: prints what a config amounts to and tries one step."""
 
 import functools
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from mec_tf.pretraining.run import session_options
 def dry_run(
     config: PretrainConfig, *, say: Callable[[str], None] = messages.say
 ) -> list[tuple[str, str]]:
-    """Takes one step on a few images; leaves nothing behind.
+    """Takes one training step on a few images; writes no files.
 
     Args:
-        config: Of the run that would be.
+        config: Of the run.
         say: Prints a line for the user.
 
     Returns:

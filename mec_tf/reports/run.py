@@ -1,4 +1,4 @@
-"""Pictures of runs: their curves, and what their networks really see."""
+"""Plots runs: their metrics, and the augmented views of their images."""
 
 from collections.abc import Mapping
 from pathlib import Path

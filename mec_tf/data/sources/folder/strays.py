@@ -1,4 +1,4 @@
-"""How many images may lie astray without deciding what a folder means."""
+"""How many stray images are tolerated when a folder is interpreted."""
 
 # So many images beside folders are strays, left out by name...
 _FEW, _OF = 5, 4
