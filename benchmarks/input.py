@@ -87,7 +87,7 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
             for _ in range(batches):
                 finish(augment(next(steps)))
 
-        def settle(part):
+        def warm_up(part):
             """Brings prefetching to where the part finds and leaves it."""
             if part is device:
                 time.sleep(1)  # All is prefetched; the host part rests.
@@ -100,7 +100,7 @@ def measure(source, policy, *, batch_size, batches, rounds, workers):
         results = {part.__name__: [] for part in parts}
         for round_ in range(rounds + 1):
             for part in parts:
-                settle(part)
+                warm_up(part)
                 if part in (host, both):
                     made += (4 + batches) * batch_size
                 begin, cpu_begin = time.perf_counter(), time.process_time()

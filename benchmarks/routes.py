@@ -23,7 +23,7 @@ import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
 from mec_tf.files.atomic import replaced_folder
-from mec_tf.formats import onnx, origins, saved_model, torch_file, torchvision
+from mec_tf.formats import loading, onnx, saved_model, torch_file, torchvision
 from mec_tf.models.encoder import backbone_of
 from mec_tf.models.resnet import ARCHITECTURES
 
@@ -83,20 +83,20 @@ def differences(routes):
 
 def _write(backbone, folder):
     """Exports to `folder` in all formats; returns the live encoder."""
-    origin = origins.untrained(backbone)
+    loaded = loading.untrained(backbone)
     generator = np.random.default_rng(0)
-    for variable in origin.encoder.weights:
+    for variable in loaded.encoder.weights:
         if len(variable.shape) == 1:  # Batch norm's, else far too regular.
             variable.assign(generator.uniform(0.5, 1.5, variable.shape))
-    saved_model.save(origin.encoder, folder / "saved_model", **origin.about)
+    saved_model.save(loaded.encoder, folder / "saved_model", **loaded.metadata)
     with replaced_folder(folder / "onnx") as partial:
-        onnx.write_onnx(origin.encoder, partial / "encoder.onnx")
+        onnx.write_onnx(loaded.encoder, partial / "encoder.onnx")
     if importlib.util.find_spec("torch"):
         torch_file.write_torch_file(
             folder / "encoder.pth",
-            torchvision.to_state_dict(backbone_of(origin.encoder)),
+            torchvision.to_state_dict(backbone_of(loaded.encoder)),
         )
-    return origin.encoder
+    return loaded.encoder
 
 
 def _photographs(size):
@@ -119,7 +119,7 @@ def _by_torch(backbone, folder, images):
     if ARCHITECTURES[backbone].cifar_stem:
         return f"torchvision has no {backbone}"
     # As the recipe says: PyTorch's users normalise outside of the network.
-    mean, std = origins.IMAGENET_MEAN, origins.IMAGENET_STD
+    mean, std = loading.IMAGENET_MEAN, loading.IMAGENET_STD
     np.save(folder / "normalised.npy", (images - mean) / std)
     _, features = _by_script(
         "torch", sys.executable, folder / "encoder.pth", backbone

@@ -27,7 +27,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from mec_tf.formats import onnx, origins, saved_model
+from mec_tf.formats import loading, onnx, saved_model
 
 _COLD = """
 import json, sys, time
@@ -133,16 +133,16 @@ def main():
     arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    origin = origins.untrained(arguments.backbone)
+    loaded = loading.untrained(arguments.backbone)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "export"
-        saved_model.save(origin.encoder, folder, **origin.about)
-        onnx.write_onnx(origin.encoder, folder / "encoder.onnx")
+        saved_model.save(loaded.encoder, folder, **loaded.metadata)
+        onnx.write_onnx(loaded.encoder, folder / "encoder.onnx")
         for name, size in sizes(folder).items():
             print(f"{name:<30} {size:8.1f} MB")
         for name, (wall, cpu) in cold_start(folder).items():
             print(f"{name:<30} {wall:8.2f} s ({cpu:.2f} s of CPU)")
-        calls = requests(origin.encoder, folder, arguments.batch_size)
+        calls = requests(loaded.encoder, folder, arguments.batch_size)
         times = cpu_seconds(calls, arguments.rounds)
     live = next(iter(times.values()))
     for name, seconds in times.items():

@@ -1,8 +1,8 @@
 """Commands that are called like functions: `mec_tf.export(config)`.
 
-A command is a module, so that `python -m mec_tf.export` runs it, and importing
-it makes it an attribute of the package, in whatever order things are imported.
-The attribute is therefore the function, too: the module itself can be called.
+`mec_tf.export` is a module, so that `python -m mec_tf.export` runs it. Once it
+is imported it is an attribute of the package, which must also be the function
+of that name. So the module itself can be called.
 """
 
 import importlib

@@ -1,7 +1,7 @@
-"""Names that a user chooses from, known before TensorFlow is imported.
+"""The values that settings may take by name, without importing TensorFlow.
 
-A name stands here once. The modules that give it a meaning take it from here,
-or have a table of which a test says that its keys are these.
+Each name is listed here once. The modules that implement it import the list, or
+have a table whose keys a test compares with it.
 """
 
 from mec_tf.augment.policy import PRESETS

@@ -1,4 +1,4 @@
-"""The error that is the user's to mend, its kinds, and a signal's."""
+"""Errors: `UserError`, which a main prints as one line, and its kinds."""
 
 import signal
 
@@ -41,16 +41,17 @@ class Interrupted(Exception):
     Args:
         number: Of the signal.
         step: That was saved, to go on from.
-        told: Whether the line is this process's to tell: of several workers it
-            is the chief's.
+        is_chief: Whether this process is the worker that reports it.
     """
 
-    def __init__(self, number: int, step: int, *, told: bool = True) -> None:
+    def __init__(
+        self, number: int, step: int, *, is_chief: bool = True
+    ) -> None:
         self.number = number
         self.step = step
         super().__init__(
             f"{signal.Signals(number).name}: saved step {step}; the same"
             " command goes on from it (unless it is told to overwrite it)"
-            if told
+            if is_chief
             else ""
         )

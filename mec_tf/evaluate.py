@@ -1,4 +1,4 @@
-"""Score encoders by a protocol that is written down.
+"""Score encoders by an evaluation protocol.
 
 python -m mec_tf.evaluate --protocol=knn --encoder=exports/digits \
     --dataset=digits

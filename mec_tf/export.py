@@ -1,4 +1,4 @@
-"""Hand an encoder on: from a run, an export or PyTorch, in any format.
+"""Export an encoder: from a run, an export or PyTorch, in any format.
 
 python -m mec_tf.export --workdir=runs/digits --format=onnx
 python -m mec_tf.export --from_torch=resnet50.pth --backbone=resnet50

@@ -1,4 +1,4 @@
-"""What a user is told that is not a result."""
+"""Messages to the user, on standard error."""
 
 import sys
 
@@ -8,5 +8,5 @@ def say(line: str) -> None:
     print(f"mec_tf: {line}", file=sys.stderr, flush=True)
 
 
-def keep_silent(line: str) -> None:
-    """What a worker says that is not the chief."""
+def discard(line: str) -> None:
+    """Drops a line: of several workers only the chief prints."""

@@ -1,4 +1,4 @@
-"""Pictures of runs: their curves, and what their networks really see.
+"""Plot runs: their metrics, and the augmented views of their images.
 
 python -m mec_tf.report --workdir=runs/digits --views
 python -m mec_tf.report --views --flagfile=flags/imagenet.cfg --data_dir=DIR

@@ -20,13 +20,13 @@ def main(parsed: Parsed) -> None:
     from mec_tf.pretraining.run import pretrain
 
     config = parsed.config
-    tell = functools.partial(command.say, config=CONFIG)
+    say = functools.partial(command.say, config=CONFIG)
     if config.logical_cpus > 1:
         strategies.split_cpu(config.logical_cpus)
     if config.dry_run:
-        print_pairs(dry_run(config, tell=tell))
+        print_pairs(dry_run(config, say=say))
         return
-    run = pretrain(config, tell=tell, catch_signals=True)
+    run = pretrain(config, say=say, catch_signals=True)
     if run.is_chief:
         print(
             f"encoder: {run.export_dir}\n"

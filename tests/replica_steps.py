@@ -174,7 +174,7 @@ def samples(strategy):
 def checkpoints(model, folder):
     return Checkpoints(
         folder,
-        keep=1,
+        max_to_keep=1,
         model=model,
         optimizer=model.optimizer,
         means=[v.value for mean in model.metrics for v in mean.variables],

@@ -205,9 +205,9 @@ def test_features_become_files(place, ended):
     assert table["name"][0].endswith(os.path.join("blue", "blue0.png"))
     assert list(stored["labels"][[0, -1]]) == [0, 2]
     for suffix in (".npy", ".npz", ".parquet"):
-        card = read(place / f"features{suffix}.json")
-        assert card["results"][0]["images"] == 36
-        assert card["flags"]["output"] == f"features{suffix}"
+        metadata = read(place / f"features{suffix}.json")
+        assert metadata["results"][0]["images"] == 36
+        assert metadata["flags"]["output"] == f"features{suffix}"
 
 
 def test_names_that_are_not_unicode_lose_no_features(place, run_lines):

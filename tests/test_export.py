@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import mec_tf.models  # noqa: F401  registers our batch norm
-from mec_tf.formats import origins
+from mec_tf.formats import loading
 
 RUN = "--workdir=runs/small"
 EXTRAS = ("--include_projector", "--intermediate")
@@ -85,10 +85,10 @@ def test_it_is_the_checkpoint_that_was_asked_for(
     exported = variables(handed_on / name)
     assert len(exported) > 30
     assert {array.tobytes() for array in exported} <= found
-    card = json.loads((handed_on / name / "encoder.json").read_text())
-    assert (card["steps"], card["image_size"]) == (step, 8)
-    assert card["objective"] == "mec"
-    assert ("knn_accuracy" in card["scores"]) == (network == "online")
+    metadata = json.loads((handed_on / name / "encoder.json").read_text())
+    assert (metadata["steps"], metadata["image_size"]) == (step, 8)
+    assert metadata["objective"] == "mec"
+    assert ("knn_accuracy" in metadata["scores"]) == (network == "online")
 
 
 def test_the_newest_is_what_the_run_exported(handed_on):
@@ -172,15 +172,17 @@ def test_an_export_converts(handed_on):
     np.testing.assert_allclose(
         encoder(images()), expected, rtol=1e-4, atol=1e-5
     )
-    card = json.loads((handed_on / "again/encoder.json").read_text())
-    assert card == json.loads((handed_on / "newest/encoder.json").read_text())
+    metadata = json.loads((handed_on / "again/encoder.json").read_text())
+    assert metadata == json.loads(
+        (handed_on / "newest/encoder.json").read_text()
+    )
 
 
-@pytest.mark.parametrize("card", ["{}", "[]", '{"backbone": "resnet18"}'])
-def test_an_odd_card_is_named(tmp_path, card):
-    (tmp_path / "encoder.json").write_text(card)
+@pytest.mark.parametrize("metadata", ["{}", "[]", '{"backbone": "resnet18"}'])
+def test_odd_metadata_is_named(tmp_path, metadata):
+    (tmp_path / "encoder.json").write_text(metadata)
     with pytest.raises(ValueError, match="cannot be opened: it needs"):
-        origins.from_export(tmp_path)
+        loading.from_export(tmp_path)
 
 
 def test_detectron2_gets_weights_and_configuration(handed_on):

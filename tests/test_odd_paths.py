@@ -39,9 +39,9 @@ def test_a_checkpoint_is_read_where_it_was_written(tmp_path, name, others):
     # With others a pattern finds something: the wrong thing.
     for k, folder in enumerate((*others, name), start=4 - len(others)):
         weight = tf.Variable(float(k))
-        Checkpoints(tmp_path / folder, keep=1, w=weight).save(7)
+        Checkpoints(tmp_path / folder, max_to_keep=1, w=weight).save(7)
     again = tf.Variable(-1.0)
-    checkpoints = Checkpoints(tmp_path / name, keep=1, w=again)
+    checkpoints = Checkpoints(tmp_path / name, max_to_keep=1, w=again)
     assert checkpoints.restore() == (7, [])
     assert again.numpy() == 4.0
     again.assign(-1.0)

@@ -39,16 +39,16 @@ def contents(*folders):
 
 
 def change_card(export, **changes):
-    card = json.loads((export / "encoder.json").read_text())
-    (export / "encoder.json").write_text(json.dumps(card | changes))
+    metadata = json.loads((export / "encoder.json").read_text())
+    (export / "encoder.json").write_text(json.dumps(metadata | changes))
 
 
 def without_record(run, export):
     """Leaves what a version wrote that knew no ids."""
     (run / "run.json").unlink()
-    card = json.loads((export / "encoder.json").read_text())
-    del card["run"]
-    (export / "encoder.json").write_text(json.dumps(card))
+    metadata = json.loads((export / "encoder.json").read_text())
+    del metadata["run"]
+    (export / "encoder.json").write_text(json.dumps(metadata))
 
 
 def write_images(folder, names):
@@ -59,7 +59,7 @@ def write_images(folder, names):
         Image.fromarray(pixels).save(folder / name)
 
 
-# --- one export, two runs ----------------------------------------------------
+# one export, two runs
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ TAKE_UP = ("--flagfile=small.cfg", "--workdir=r", "--export_dir=e")
 
 def test_an_export_says_which_run_made_it(two):
     record = json.loads((two / "r/run.json").read_text())
-    card = json.loads((two / "e/encoder.json").read_text())
+    metadata = json.loads((two / "e/encoder.json").read_text())
     assert record["kind"] == "pretraining"
-    assert card["run"] == {"id": record["id"], "workdir": "runs/small"}
+    assert metadata["run"] == {"id": record["id"], "workdir": "runs/small"}
 
 
 def test_a_finished_run_and_exports_of_all_kinds(two, run_lines):
@@ -136,9 +136,9 @@ def test_a_finished_run_and_exports_of_all_kinds(two, run_lines):
     after = contents(two)
     for path in before.keys() - {two / "results.json"}:
         assert after[path] == before[path], path
-    card = json.loads((two / "new/encoder.json").read_text())
+    metadata = json.loads((two / "new/encoder.json").read_text())
     record = json.loads((two / "r/run.json").read_text())
-    assert card["run"] == {"id": record["id"], "workdir": "r"}
+    assert metadata["run"] == {"id": record["id"], "workdir": "r"}
 
 
 def test_a_run_of_before_goes_on_to_its_export(two, run_lines):
@@ -164,8 +164,8 @@ def test_a_run_of_before_goes_on_to_its_export(two, run_lines):
     assert "going on from step 10 of 15" in exported.err
     assert "nothing to do" in finished.last_line
     record = json.loads((two / "r/run.json").read_text())
-    card = json.loads((two / "e/encoder.json").read_text())
-    assert card["run"]["id"] == record["id"]
+    metadata = json.loads((two / "e/encoder.json").read_text())
+    assert metadata["run"]["id"] == record["id"]
 
 
 def test_a_workdir_in_use_is_left_alone(two, run_lines):
@@ -181,7 +181,7 @@ def test_a_workdir_in_use_is_left_alone(two, run_lines):
     assert contents(two / "r", two / "e") == before
 
 
-# --- other images ------------------------------------------------------------
+# other images
 
 
 def test_a_run_goes_on_on_its_images_alone(tmp_path, run_lines):
@@ -208,7 +208,7 @@ def test_a_run_goes_on_on_its_images_alone(tmp_path, run_lines):
     assert contents(tmp_path / "r", tmp_path / "e") == before
 
 
-# --- runs of two kinds -------------------------------------------------------
+# runs of two kinds
 
 
 @pytest.fixture(scope="module")

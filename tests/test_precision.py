@@ -14,7 +14,7 @@ from mec_tf.models.batch_norm import BatchNormalization
 from mec_tf.models.encoder import in_float32
 from mec_tf.objectives.mec import MEC
 from mec_tf.optimizers import SGD, LossScale
-from mec_tf.training.callbacks.divergence import Divergence
+from mec_tf.training.callbacks.stop_on_divergence import StopOnDivergence
 from mec_tf.training.checkpoint import Checkpoints
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
@@ -134,7 +134,7 @@ def test_a_forward_overflow_ends_the_run(policy):
         model.fit(
             batches(),
             steps_per_epoch=9,
-            callbacks=[Divergence(remedy="lower it")],
+            callbacks=[StopOnDivergence(remedy="lower it")],
             shuffle=False,
             verbose=0,
         )
@@ -149,7 +149,7 @@ def test_the_loss_scale_resumes_to_the_bit(policy, tmp_path):
 
     def checkpoints(model):
         return Checkpoints(
-            tmp_path, keep=1, model=model, optimizer=model.optimizer
+            tmp_path, max_to_keep=1, model=model, optimizer=model.optimizer
         )
 
     whole, _ = model_of("mixed_float16")

@@ -251,10 +251,10 @@ def test_unitrack_finds_all_names_that_it_reads(place, torchvision):
     (block,) = blocks("yaml")
     lines = [line.split(" #")[0] for line in block.splitlines()]
     settings = dict(line.split(": ") for line in lines)
-    card = json.loads(
+    metadata = json.loads(
         (place / "exports/resnet50_torchvision/encoder.json").read_text()
     )
-    assert json.loads(settings["im_mean"]) == card["mean"]
-    assert json.loads(settings["im_std"]) == card["std"]
+    assert json.loads(settings["im_mean"]) == metadata["mean"]
+    assert json.loads(settings["im_std"]) == metadata["std"]
     assert (place / settings["resume"]).is_file()
     assert settings["infer2D"] == "True"

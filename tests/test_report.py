@@ -7,7 +7,7 @@ from conftest import SMALL
 MISTAKES = {
     "texts holds no run": ["--workdir=texts"],
     "nothing to draw": [],
-    # What preset a flagfile names is no wish to see it.
+    # What preset a flagfile names is no request to see it.
     "give --workdir=RUN or --views": ["--flagfile=small.cfg"],
 }
 SAME = {

@@ -81,9 +81,11 @@ def test_the_export_scores_from_disk_alone_as_in_training(small_run, run_main):
     # Raw pixels of digits are a strong baseline: 96.7 % here, all labels.
     assert result["results"][2]["top1"] > 0.9
     assert "digits test (359 images" in ended.err
-    card = json.loads((folder / "exports/small/encoder.json").read_text())
-    assert np.isclose(card["scores"]["knn_accuracy"], result["top1"], atol=3e-3)
-    assert card["steps"] == 15
+    metadata = json.loads((folder / "exports/small/encoder.json").read_text())
+    assert np.isclose(
+        metadata["scores"]["knn_accuracy"], result["top1"], atol=3e-3
+    )
+    assert metadata["steps"] == 15
 
 
 def test_flags_cfg_repeats_the_run(small_run, run_main):

@@ -25,7 +25,7 @@ from pathlib import Path
 from mec_tf.training import workdir
 from mec_tf.errors import UserError
 from mec_tf.files.atomic import replaced_file, replaced_folder
-from mec_tf.formats import card
+from mec_tf.formats import metadata
 from mec_tf.training.run_record import PRETRAINING
 
 run, export = Path(sys.argv[1]), Path(sys.argv[2])
@@ -48,11 +48,11 @@ def train(record):
             partial.write_text("\\n".join(rows))
         os.write(log, f"{os.getpid()} {step}\\n".encode())
         time.sleep(0.002)
-    with card.export_lock(export):
-        if card.made_by(export, record.id):
+    with metadata.export_lock(export):
+        if metadata.made_by(export, record.id):
             return
         try:
-            card.refuse_what_stands_in_the_way(export, overwrite=False)
+            metadata.check_export_dir(export, overwrite=False)
         except UserError:
             sys.exit(others)
         with replaced_folder(export) as partial:
@@ -138,10 +138,12 @@ def test_one_at_a_time_and_all_of_it_whole(tmp_path):
         turns = [p for k, p in enumerate(pids) if k == 0 or p != pids[k - 1]]
         assert len(turns) == len(set(turns))
     # One of them exported, and the other was refused.
-    card = json.loads((tmp_path / "export/encoder.json").read_text())
-    owner = card["run"]["workdir"]
-    assert card["run"]["id"] == records[owner]["id"]
-    assert (tmp_path / "export/encoder.keras").read_text() == card["run"]["id"]
+    exported = json.loads((tmp_path / "export/encoder.json").read_text())
+    owner = exported["run"]["workdir"]
+    assert exported["run"]["id"] == records[owner]["id"]
+    assert (tmp_path / "export/encoder.keras").read_text() == exported["run"][
+        "id"
+    ]
     codes = {name: process.returncode for name, process in last.items()}
     assert codes == {"a": OTHERS_EXPORT, "b": OTHERS_EXPORT} | {owner: 0}
 

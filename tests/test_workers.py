@@ -157,7 +157,7 @@ def test_slurm_says_who_is_who(monkeypatch):
     assert resolver.cluster_spec().as_dict() == {
         "worker": ["gpu01:10005", "gpu01:10006", "gpu02:10005", "gpu02:10006"]
     }
-    assert cluster.place(resolver) == (3, 4)
+    assert cluster.index_and_count(resolver) == (3, 4)
     assert resolver.num_accelerators() == {"GPU": 0}
 
     monkeypatch.setenv("SLURMD_NODENAME", "gpu01")
@@ -174,10 +174,10 @@ def test_the_chief_is_number_0(monkeypatch):
         '{"cluster": {"worker": ["a:1", "b:1"], "chief": ["c:1"]},'
         ' "task": {"type": "worker", "index": 1}}',
     )
-    assert cluster.place(cluster.resolve()) == (2, 3)
+    assert cluster.index_and_count(cluster.resolve()) == (2, 3)
     monkeypatch.setenv(
         "TF_CONFIG",
         '{"cluster": {"worker": ["a:1", "b:1"], "chief": ["c:1"]},'
         ' "task": {"type": "chief", "index": 0}}',
     )
-    assert cluster.place(cluster.resolve()) == (0, 3)
+    assert cluster.index_and_count(cluster.resolve()) == (0, 3)

@@ -17,21 +17,21 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from mec_tf.augment import photometric
 from mec_tf.augment.policy import View
-from mec_tf.formats import origins, saved_model
+from mec_tf.formats import loading, saved_model
 
 SIGMAS = np.float32([0.1, 0.7, 2.0])
 
 
 def main(folder):
     """Writes the export and the expectations."""
-    origin = origins.untrained("resnet_tiny")
+    loaded = loading.untrained("resnet_tiny")
     generator = np.random.default_rng(0)
-    for variable in origin.encoder.weights:
+    for variable in loaded.encoder.weights:
         if len(variable.shape) == 1:  # batch norm, so that all of it matters
             variable.assign(generator.uniform(0.5, 1.5, variable.shape))
-    origin.about["image_size"] = 64
-    saved_model.save(origin.encoder, folder / "encoder", **origin.about)
-    serve_bytes = saved_model.signatures(origin.encoder, 64)["serve_bytes"]
+    loaded.metadata["image_size"] = 64
+    saved_model.save(loaded.encoder, folder / "encoder", **loaded.metadata)
+    serve_bytes = saved_model.signatures(loaded.encoder, 64)["serve_bytes"]
 
     photos = load_sample_images().images
     crops = np.float32([photo[100:197, 200:331] for photo in photos]) / 255
@@ -41,7 +41,7 @@ def main(folder):
     np.savez(
         folder / "expected.npz",
         crops=crops,
-        features=origin.encoder(crops),
+        features=loaded.encoder(crops),
         files=np.array([file.hex() for file in files]),
         features_of_files=serve_bytes(tf.constant(files))["features"],
         digits=np.float32(pixels),

@@ -1,1 +1,1 @@
-"""What every command does first and last."""
+"""The command line: parsing, messages, exit codes, Ctrl-C."""

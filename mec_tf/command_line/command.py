@@ -1,4 +1,4 @@
-"""What every main does first and last: flags in, one line for a mistake out.
+"""Runs a main: parses its flags, prints a mistake as one line, sets exit codes.
 
 Exit codes: 0 done; 1 a mistake that the line on stderr explains; 2 a wrong
 command line; 128 + n ended by signal n (130 Ctrl-C, 143 SIGTERM). A run says
@@ -56,10 +56,10 @@ def run(
 
 
 def say(line: str, config: type[Config] | None = None) -> None:
-    """Tells the user something that is not the command's result.
+    """Prints a message to the user that is not a result.
 
     Args:
-        line: To tell.
+        line: The message.
         config: Whose fields in backticks are written as flags.
     """
     messages.say(line if config is None else flags.as_flags(config, line))
@@ -73,8 +73,8 @@ def _run(main, config, arguments):
         startup.import_tensorflow(quiet=verbosity < logging.INFO)
         interrupt.raise_once()
         main(parsed)
-    except flags.Wish as wish:
-        print(_answer(wish, main, config))
+    except flags.HelpRequested as request:
+        print(_answer(request, main, config))
     except Interrupted as ending:
         if str(ending):
             say(str(ending))
@@ -90,8 +90,8 @@ def _run(main, config, arguments):
             sys.exit(2)
         say(line)
         sys.exit(1)
-    except KeyboardInterrupt:  # ours has told already; training has its own
-        interrupt.tell()
+    except KeyboardInterrupt:  # training handles its own signals
+        interrupt.print_line()
         sys.exit(interrupt.CODE)
 
 
@@ -114,8 +114,8 @@ def _is_users_matter(error):
     )
 
 
-def _answer(wish, main, config):
-    if str(wish) == "version":
+def _answer(request, main, config):
+    if str(request) == "version":
         return f"mec_tf {__version__}"
     document = sys.modules[main.__module__].__doc__ or ""
     return f"{document.strip()}\n\n{flags.help_text(config)}"

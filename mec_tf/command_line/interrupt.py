@@ -1,7 +1,7 @@
-"""Ctrl-C from a command's first moment on: one line and exit code 130.
+"""Ctrl-C during start-up: one line and exit code 130.
 
-Loaded before everything else, so that it imports next to nothing. It is for
-the mains alone: whoever imports `mec_tf` keeps their own handlers.
+This module is imported first and therefore imports almost nothing. Only the
+mains use it: a program that imports `mec_tf` keeps its own handlers.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ from types import FrameType
 CODE = 128 + signal.SIGINT
 LINE = "mec_tf: Ctrl-C: stopped at once; only what was saved before is kept\n"
 _standard_error = 2
-_told = False
+_printed = False
 
 
 def end_at_once() -> None:
     """Ends the process where Ctrl-C comes while it is still being loaded.
 
-    An exception would be caught, or told at length, by the import that it hits.
-    A process that was started to ignore Ctrl-C goes on ignoring it.
+    An exception would be caught, or printed at length, by the import that it
+    hits. A process that was started to ignore Ctrl-C goes on ignoring it.
     """
     _handle(_exit)
 
@@ -28,15 +28,15 @@ def end_at_once() -> None:
 def raise_once() -> None:
     """Raises `KeyboardInterrupt` at the first Ctrl-C; the second one exits.
 
-    The line is told at once. What comes after it belongs to nobody: what is
-    cleaned up on the way out may complain, as it is cut short.
+    The line is printed at once. Later messages are discarded: clean-up that is
+    cut short may complain.
     """
     _handle(_raise)
 
 
 @contextlib.contextmanager
-def told_on(descriptor: int) -> Iterator[None]:
-    """Says where the line goes while descriptor 2 is another file."""
+def printing_to(descriptor: int) -> Iterator[None]:
+    """Sends the line to a descriptor while 2 is redirected."""
     global _standard_error
     _standard_error = descriptor
     try:
@@ -45,12 +45,12 @@ def told_on(descriptor: int) -> Iterator[None]:
         _standard_error = 2
 
 
-def tell() -> None:
+def print_line() -> None:
     """Writes the one line, once, and nothing after it, to standard error."""
-    global _told
-    if _told:
+    global _printed
+    if _printed:
         return
-    _told = True
+    _printed = True
     with contextlib.suppress(OSError):  # nobody reads it any more
         os.write(_standard_error, LINE.encode())
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,11 +64,11 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    tell()
+    print_line()
     os._exit(CODE)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    tell()
+    print_line()
     signal.signal(signal.SIGINT, lambda *_: os._exit(CODE))
     raise KeyboardInterrupt

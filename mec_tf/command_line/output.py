@@ -1,7 +1,7 @@
-"""Standard output and error that cannot end a run.
+"""Standard output and error whose failures do not end a run.
 
-What a run prints is not what it keeps: a pipe whose reader left (`| head`), a
-terminal that is gone or a full disk under a log must not cost a day's work.
+A closed pipe (`| head`), a terminal that is gone or a full disk under a log
+file must not cost a day of training.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""The first import of TensorFlow, without what its C++ says meanwhile.
+"""Imports TensorFlow without the log lines of its C++ code.
 
-TensorFlow logs to file descriptor 2 while it is loaded, before any of its
-settings of levels is read, and Keras makes it do so once more.
+While it is loaded, TensorFlow writes to file descriptor 2 before it reads any
+log level; importing Keras makes it do so again.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def _logs_left_out() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         failed = True
         try:
-            with interrupt.told_on(real):
+            with interrupt.printing_to(real):
                 yield
             failed = False
         finally:

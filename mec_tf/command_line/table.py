@@ -1,4 +1,4 @@
-"""Tables on standard output: whole lines where nobody sees them."""
+"""Tables on standard output; in a file or pipe their lines are not cut."""
 
 import sys
 from collections.abc import Sequence

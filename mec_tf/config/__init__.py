@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: one field per flag, said once."""
+"""Configs: frozen dataclasses with one field per flag."""
 
 from mec_tf.config.evaluate import EvaluateConfig as EvaluateConfig
 from mec_tf.config.export import ExportConfig as ExportConfig

@@ -1,4 +1,4 @@
-"""What every config is: checked, frozen, and as good as its flagfile."""
+"""The base class of configs: frozen, validated, read from flagfiles."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ class Config:
         from mec_tf.config import flags  # which is made from configs
 
         given = flags.read(cls, [argument]).given | _known(cls, changes)
-        return cls(**given).placed(flags.run_name([argument]))
+        return cls(**given).with_default_paths(flags.run_name([argument]))
 
     @classmethod
     def from_flags(cls, texts: Mapping[str, str]) -> Self:
@@ -78,9 +78,9 @@ class Config:
         """
         settings = settings_of(cls)
         values = {
-            name: one.facts.formerly
+            name: one.options.formerly
             for name, one in settings.items()
-            if one.facts.formerly is not ...
+            if one.options.formerly is not ...
         }
         for name, text in texts.items():
             if name not in settings:
@@ -98,7 +98,7 @@ class Config:
         """The config with some settings changed, checked anew."""
         return dataclasses.replace(self, **_known(type(self), changes))
 
-    def placed(self, name: str | None) -> Self:
+    def with_default_paths(self, name: str | None) -> Self:
         """The config with the folders that were not given, after `name`.
 
         Args:
@@ -115,7 +115,7 @@ class Config:
         return {
             one.name: one.plain(getattr(self, one.name))
             for one in sorted(self._settings(), key=lambda one: one.name)
-            if not one.facts.start_only
+            if not one.options.start_only
         }
 
     def to_flags(self) -> dict[str, str]:
@@ -132,16 +132,16 @@ class Config:
         return {
             name: one.plain(one.default)
             for name, one in sorted(settings_of(cls).items())
-            if not one.facts.start_only
+            if not one.options.start_only
         }
 
     @classmethod
     def formerly(cls) -> dict[str, Any]:
         """What runs had of older versions, where it is not the default."""
         return {
-            name: one.plain(one.facts.formerly)
+            name: one.plain(one.options.formerly)
             for name, one in settings_of(cls).items()
-            if one.facts.formerly is not ...
+            if one.options.formerly is not ...
         }
 
     @classmethod
@@ -150,7 +150,7 @@ class Config:
         return frozenset(
             name
             for name, one in settings_of(cls).items()
-            if one.facts.may_differ
+            if one.options.may_differ
         )
 
     def _settings(self) -> Iterator[Setting]:

@@ -1,4 +1,4 @@
-"""Settings that say which images."""
+"""Settings of the data set."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Settings that say where to compute, and from which seed."""
+"""Settings of devices, determinism and the seed."""
 
 import dataclasses
 

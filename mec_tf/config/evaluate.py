@@ -1,4 +1,4 @@
-"""Settings of scores."""
+"""Settings of evaluations."""
 
 import dataclasses
 from typing import Self
@@ -100,7 +100,7 @@ class EvaluateConfig(
         Device,
         "strategy",
         choices=choices.STRATEGIES_OF_ONE_MACHINE,
-        help=Device.__dataclass_fields__["strategy"].metadata["facts"].help
+        help=Device.__dataclass_fields__["strategy"].metadata["options"].help
         + " linear and finetune train on these devices; features are extracted"
         " and images scored on one.",
     )
@@ -109,7 +109,7 @@ class EvaluateConfig(
         """What `data.sources.load` takes."""
         return {**super().source_options(), "seed": self.seed}
 
-    def placed(self, name: str | None) -> Self:
+    def with_default_paths(self, name: str | None) -> Self:
         """Names the workdir after a flagfile, if there is one."""
         if name is None or self.workdir:
             return self

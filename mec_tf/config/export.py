@@ -12,8 +12,8 @@ from mec_tf.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Origin(Config):
-    """Origin."""
+class Input(Config):
+    """Input."""
 
     workdir: str | None = setting(
         None, "Folder of the run to export from.", path=True
@@ -69,7 +69,7 @@ class Origin(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportConfig(Origin):
+class ExportConfig(Input):
     """Export: settings of `mec_tf.export`."""
 
     format: str = setting(
@@ -107,7 +107,7 @@ class ExportConfig(Origin):
         start_only=True,
     )
 
-    def placed(self, name: str | None) -> Self:
+    def with_default_paths(self, name: str | None) -> Self:
         """Names the folder after what is exported, not after a flagfile."""
         if self.export_dir:
             return self

@@ -1,6 +1,6 @@
-"""absl's flags of a config, made afresh: nothing of them is global.
+"""absl flags made from a config's fields; none of them is global.
 
-A main calls `parse`; everything below it gets the config.
+A main calls `parse`; all other code gets the config.
 """
 
 import re
@@ -51,7 +51,7 @@ class Given(NamedTuple):
     verbosity: int | None
 
 
-class Wish(Exception):
+class HelpRequested(Exception):
     """`help` or `version` was asked for instead of a run."""
 
 
@@ -70,19 +70,19 @@ def parse(config: type[Config], arguments: list[str]) -> Parsed:
         CommandLineError: If it holds an unknown flag or a value that its flag
             does not take, or lacks one that is required.
         UserError: If values do not go together.
-        Wish: If it asks for help or the version.
+        HelpRequested: If it asks for help or the version.
     """
     given, verbosity = read(config, arguments)
     missing = [
         name
         for name, one in settings_of(config).items()
-        if one.facts.required and not given.get(name)
+        if one.options.required and not given.get(name)
     ]
     if missing:
         raise CommandLineError(f"`{missing[0]}` must be given")
     name = run_name(arguments)
     return Parsed(
-        config(**given).placed(name),
+        config(**given).with_default_paths(name),
         given,
         frozenset(_named(config, arguments)),
         name,
@@ -95,7 +95,7 @@ def read(config: type[Config], arguments: list[str]) -> Given:
 
     Raises:
         CommandLineError: As `parse`.
-        Wish: As `parse`.
+        HelpRequested: As `parse`.
     """
     found = flag_values(config)
     found.set_gnu_getopt(True)  # or all that follows a stray word is lost
@@ -141,7 +141,7 @@ def flag_values(config: type[Config]) -> Any:
     for name in ("flagfile", "preset"):
         flags.DEFINE_string(name, None, _GENERAL[name], flag_values=found)
     for name in _WISHES:
-        flags.DEFINE_flag(_WishFlag(name), found)
+        flags.DEFINE_flag(_HelpFlag(name), found)
     return found
 
 
@@ -225,30 +225,30 @@ class _SettingFlag(flags.Flag):
             None,
             setting.name,
             setting.default or None
-            if setting.facts.required
+            if setting.options.required
             else setting.default,
-            setting.facts.help,
-            boolean=setting.kind is bool or setting.facts.bare,
+            setting.options.help,
+            boolean=setting.kind is bool or setting.options.bare,
         )
 
     def parse(self, argument: Any) -> None:
-        facts = self._setting.facts
-        if facts.bare and argument == "true":
+        options = self._setting.options
+        if options.bare and argument == "true":
             self.present += 1
             return
         value: Any = self._parse(argument)
-        if facts.repeated and self.is_set:
+        if options.repeated and self.is_set:
             value = (*(self.value or ()), *value)
         self.value = value
         self.present += 1
         self.is_set = True
 
 
-class _WishFlag(flags.BooleanFlag):
+class _HelpFlag(flags.BooleanFlag):
     """A flag that ends the parsing as soon as it is met."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, False, f"See {name}.", allow_hide_cpp=True)
 
     def parse(self, argument: Any) -> None:
-        raise Wish("version" if self.name == "version" else "help")
+        raise HelpRequested("version" if self.name == "version" else "help")

@@ -1,4 +1,4 @@
-"""Settings that size the networks."""
+"""Settings of the backbone and the heads."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Settings that choose the loss."""
+"""Settings of the objective."""
 
 import dataclasses
 from typing import Literal

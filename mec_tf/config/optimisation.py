@@ -1,4 +1,4 @@
-"""Settings that say how long and how fast to learn."""
+"""Settings of batch size, epochs, optimizer and learning rate."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The flagfiles that come with the package, and what a flagfile holds."""
+"""Presets (the flagfiles that come with the package) and reading flagfiles."""
 
 import importlib.resources
 from pathlib import Path

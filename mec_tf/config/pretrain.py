@@ -100,7 +100,7 @@ class PretrainConfig(Pretraining):
         'resnet50'
     """
 
-    def placed(self, name: str | None) -> Self:
+    def with_default_paths(self, name: str | None) -> Self:
         """Names workdir and export after `name`, or else after the dataset."""
         name = name or self.dataset.replace("/", "_")
         return self.replace(

@@ -1,4 +1,4 @@
-"""Settings that say which labels may be used and how images are cropped."""
+"""Settings of labels, metrics and test crops."""
 
 import dataclasses
 

@@ -1,7 +1,7 @@
-"""One setting: a field of a config and everything that is said about it.
+"""A setting: a config's field with its type, default, range, choices, help.
 
-Its type, default, range, choices and help stand in the dataclass, once. From
-there come the checks of a value, the reading of a text and the absl flag.
+All of these are declared in the dataclass, once. Validation, parsing and the
+absl flag are derived from them.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from mec_tf.files.home import expanded
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What a field's type and default do not say.
+class Options:
+    """Options of a setting besides its type and default.
 
     Attributes:
         help: What the setting does; other settings in backticks.
@@ -35,7 +35,7 @@ class Facts:
             the word itself where the type holds it as a `Literal`.
         required: Whether it must be given.
         repeated: Whether the flag may be repeated, each time for more elements.
-        bare: Whether the flag without a value is a wish, too, which leaves the
+        bare: Whether the flag may be given without a value, which leaves the
             setting as it is.
         path: Whether it is a path, or several: `~` is a home, and a name with
             commas that exists is one name.
@@ -63,10 +63,16 @@ class Facts:
     formerly: Any = ...
 
 
-def setting(default: Any, help: str, **facts: Any) -> Any:
-    """A field of a config; `facts` as `Facts` has them."""
+def setting(default: Any, help: str, **options: Any) -> Any:
+    """Declares a field of a config.
+
+    Args:
+        default: Value if none is given.
+        help: What the setting does; other settings in backticks.
+        **options: Other attributes of `Options`.
+    """
     return dataclasses.field(
-        default=default, metadata={"facts": Facts(help, **facts)}
+        default=default, metadata={"options": Options(help, **options)}
     )
 
 
@@ -76,12 +82,12 @@ def varied(owner: Any, name: str, **changes: Any) -> Any:
     Args:
         owner: Class of the config.
         name: Of the field.
-        **changes: `default`, and attributes of `Facts`.
+        **changes: `default`, and attributes of `Options`.
     """
     field = owner.__dataclass_fields__[name]
     default = changes.pop("default", field.default)
-    facts = dataclasses.replace(field.metadata["facts"], **changes)
-    return dataclasses.field(default=default, metadata={"facts": facts})
+    options = dataclasses.replace(field.metadata["options"], **changes)
+    return dataclasses.field(default=default, metadata={"options": options})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Setting:
         name: Of field and flag.
         group: Heading that it stands under.
         default: Its value where none is given.
-        facts: See `Facts`.
+        options: See `Options`.
         kind: `str`, `bool`, `int` or `float`, of one element.
         optional: Whether it may be None.
         word: Value that stands for a mode, of a `Literal`, or None.
@@ -103,7 +109,7 @@ class Setting:
     name: str
     group: str
     default: Any
-    facts: Facts
+    options: Options
     kind: type
     optional: bool
     word: str | None
@@ -125,18 +131,18 @@ class Setting:
             ValueError: What was expected instead.
         """
         if value is None or (isinstance(value, tuple) and not value):
-            if self.facts.required:
+            if self.options.required:
                 raise ValueError("must be given")
             if not self.optional and value is None:
                 raise ValueError(f"must be {self.expected()}")
             return None if self.optional else value
-        if self.facts.zero is not None and self._is_zero(value):
+        if self.options.zero is not None and self._is_zero(value):
             return self.word
-        if self.several and self.facts.path and isinstance(value, str):
+        if self.several and self.options.path and isinstance(value, str):
             value = (value,)
         if self.several and isinstance(value, list | tuple):
             values = tuple(self._one(element) for element in value)
-            if self.facts.path:
+            if self.options.path:
                 values = tuple(
                     name
                     for text in values
@@ -158,13 +164,15 @@ class Setting:
         Raises:
             ValueError: What was expected instead.
         """
-        if self.facts.zero is not None and text == self.facts.zero:
+        if self.options.zero is not None and text == self.options.zero:
             return self.word
         if not self.several:
             return self.checked(self._element(text))
         if not text and self.optional and self.counts is None:
             return None
-        if self.facts.path:  # cut where it is checked: what exists stays whole
+        if (
+            self.options.path
+        ):  # cut where it is checked: what exists stays whole
             return (expanded(text),)
         parts = [part.strip() for part in text.split(",")]
         if not all(parts):
@@ -175,7 +183,7 @@ class Setting:
 
     def plain(self, value: Any) -> Any:
         """The value as flagfiles and JSON hold it; lists as one text."""
-        if self.facts.zero is not None and value == self.word:
+        if self.options.zero is not None and value == self.word:
             return self.kind(0)
         if not self.several or value is None:
             return value
@@ -186,9 +194,9 @@ class Setting:
 
     def expected(self) -> str:
         """What a value must be, in words."""
-        facts = self.facts
-        if facts.choices:
-            text = f"one of {', '.join(facts.choices)}"
+        options = self.options
+        if options.choices:
+            text = f"one of {', '.join(options.choices)}"
         else:
             text = {
                 str: "a text",
@@ -203,22 +211,22 @@ class Setting:
             elif self.several:
                 text = "texts" if self.kind is str else "numbers"
         bounds = {
-            "of at least": facts.least,
-            "above": facts.above,
-            "of at most": facts.most,
-            "below": facts.below,
+            "of at least": options.least,
+            "above": options.above,
+            "of at most": options.most,
+            "below": options.below,
         }
         limits = [f"{k} {v:g}" for k, v in bounds.items() if v is not None]
         if limits:
             text += " " + " and ".join(limits)
-        return text + (f", or {facts.zero}" if facts.zero else "")
+        return text + (f", or {options.zero}" if options.zero else "")
 
     def default_text(self) -> str | None:
         """The default as the command line has it; None: there is none."""
-        if self.default is None and self.facts.zero is None:
+        if self.default is None and self.options.zero is None:
             return None
-        if self.facts.zero is not None and self.default == self.word:
-            return self.facts.zero
+        if self.options.zero is not None and self.default == self.word:
+            return self.options.zero
         if self.kind is bool:
             return str(self.default).lower()
         if isinstance(self.default, float):
@@ -227,14 +235,16 @@ class Setting:
 
     def help_text(self) -> str:
         """The help, with the choices where it does not tell them all."""
-        missing = [c for c in self.facts.choices if c not in self.facts.help]
+        missing = [
+            c for c in self.options.choices if c not in self.options.help
+        ]
         if not missing:
-            return self.facts.help
-        return f"{self.facts.help} One of {', '.join(self.facts.choices)}."
+            return self.options.help
+        return f"{self.options.help} One of {', '.join(self.options.choices)}."
 
     def _is_zero(self, value: Any) -> bool:
         if isinstance(value, str):
-            return value == self.facts.zero
+            return value == self.options.zero
         return not isinstance(value, bool) and value == 0
 
     def _element(self, text: str) -> Any:
@@ -253,17 +263,17 @@ class Setting:
     def _one(self, value: Any) -> Any:
         """One element in the type of the field, in range."""
         value = self._typed(value)
-        facts = self.facts
-        if facts.choices and value not in facts.choices:
-            close = difflib.get_close_matches(value, facts.choices, n=1)
+        options = self.options
+        if options.choices and value not in options.choices:
+            close = difflib.get_close_matches(value, options.choices, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"must be {self.expected()}{meant}")
         if self.kind in (int, float) and not (
-            (math.isfinite(value) or (facts.infinite and value > 0))
-            and (facts.least is None or value >= facts.least)
-            and (facts.above is None or value > facts.above)
-            and (facts.most is None or value <= facts.most)
-            and (facts.below is None or value < facts.below)
+            (math.isfinite(value) or (options.infinite and value > 0))
+            and (options.least is None or value >= options.least)
+            and (options.above is None or value > options.above)
+            and (options.most is None or value <= options.most)
+            and (options.below is None or value < options.below)
         ):
             raise ValueError(f"must be {self.expected()}")
         return value
@@ -273,7 +283,7 @@ class Setting:
             if self.kind is str:
                 text = os.fspath(value)
                 if isinstance(text, str):
-                    if self.facts.path:
+                    if self.options.path:
                         return expanded(text)
                     if self.several and "," in text:
                         raise ValueError("must hold no comma in an element")
@@ -354,9 +364,9 @@ def _setting(field: Any, hint: Any, group: str) -> Setting:
         elif member is not type(None):
             kind, single = member, True
             counts.append(1)
-    facts = field.metadata["facts"]
+    options = field.metadata["options"]
     optional = type(None) in members
-    if optional and field.default is not None and facts.zero is None:
+    if optional and field.default is not None and options.zero is None:
         raise TypeError(
             f"{field.name}: None is not written to a flagfile, so that it must"
             " be the default of a setting that may be None"
@@ -365,7 +375,7 @@ def _setting(field: Any, hint: Any, group: str) -> Setting:
         name=field.name,
         group=group,
         default=field.default,
-        facts=facts,
+        options=options,
         kind=kind,
         optional=optional,
         word=word,

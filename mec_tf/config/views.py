@@ -1,4 +1,4 @@
-"""Settings that say how an image becomes views."""
+"""Settings of views: crops and augmentations."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ OneOrTwo = float | tuple[float, float]
 # Least, greatest.
 Range = tuple[float, float]
 
-STRENGTHS = (
+AUGMENTATIONS = (
     "crop_area",
     "crop_ratio",
     "flip",
@@ -105,7 +105,7 @@ class Views(Config):
             "local_crops": self.local_crops,
             "local_size": self.local_size,
         }
-        for name in STRENGTHS:
+        for name in AUGMENTATIONS:
             if getattr(self, name) is not None:
                 options[name] = getattr(self, name)
         if self.crop_interpolation:

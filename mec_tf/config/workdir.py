@@ -1,4 +1,4 @@
-"""Settings that say where a run is kept so that it can be interrupted."""
+"""Settings of the workdir and its checkpoints."""
 
 import dataclasses
 

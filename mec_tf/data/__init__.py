@@ -1,1 +1,1 @@
-"""From files to batches of uint8 views: everything the host does."""
+"""Input: from image files to batches of uint8 views, on the host."""

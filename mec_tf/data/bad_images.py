@@ -1,4 +1,4 @@
-"""The images of a set that turned out not to be readable."""
+"""Images that cannot be read during training: skipped, replaced, counted."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def too_many(bad, seen):
 
 
 @contextlib.contextmanager
-def named(sources):
+def reporting_failures(sources):
     """Turns TensorFlow's error back into the one of a set of bad images.
 
     Args:

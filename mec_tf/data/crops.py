@@ -1,4 +1,4 @@
-"""Where each view is cut out of the image, and the cut itself.
+"""Random and centre crops of images, with antialiased resampling.
 
 Sampling follows torchvision's `RandomResizedCrop`: area uniform, aspect ratio
 log-uniform, ten tries, then the largest centred crop within the ratio's

@@ -1,4 +1,4 @@
-"""From an encoded image of whatever kind to uint8 RGB.
+"""Decodes JPEG, PNG, BMP, GIF and WebP to uint8 RGB.
 
 The file's first bytes decide, never its name: sets such as ImageNet hold PNG
 files under .JPEG names. Whole images only: a file that was cut off is an error.

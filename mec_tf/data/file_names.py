@@ -1,4 +1,4 @@
-"""Names of files as text that can be printed, and as text that can be stored.
+"""File names that are not UTF-8, as text to print or to store.
 
 On Linux a name is bytes, which need not be UTF-8. Python carries such bytes
 as lone surrogates, which neither a terminal nor Parquet takes.

@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell about the image in it."""
+"""The format and orientation of an image, from the first bytes of its file."""
 
 import re
 import struct

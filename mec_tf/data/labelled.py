@@ -1,4 +1,4 @@
-"""Parts of a labelled set: a share of each class, a held-out part, a list."""
+"""Subsets of a labelled set: a share of each class, a held-out part, a list."""
 
 import collections
 import os

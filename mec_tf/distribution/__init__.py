@@ -1,1 +1,1 @@
-"""Where a run computes: devices, replicas, workers."""
+"""Distribution: strategies, replicas, clusters of workers."""

@@ -1,7 +1,7 @@
-"""Which worker of a cluster this process is: TF_CONFIG, or Slurm's environment.
+"""The cluster and this process's worker, from TF_CONFIG or Slurm.
 
-TF_CONFIG wins where both are there. The worker named chief, or worker 0 where
-there is none, is the one that writes.
+TF_CONFIG has precedence over Slurm's environment. The worker named chief, or
+else worker 0, is the one that writes files.
 """
 
 import json
@@ -56,7 +56,7 @@ def resolve():
     )
 
 
-def place(resolver):
+def index_and_count(resolver):
     """This worker's number, the chief's being 0, and how many there are."""
     jobs = resolver.cluster_spec().as_dict()
     chiefs = len(jobs.get("chief", ()))

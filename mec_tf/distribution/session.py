@@ -1,8 +1,7 @@
-"""What a computation asks of the whole process, for as long as it takes.
+"""Sets determinism, precision policy and seeds, and restores them afterwards.
 
-Determinism, the precision of the networks and seeds are settings of the
-process. A program that calls several runs, or does something else afterwards,
-must find its own again.
+They are settings of the whole process. A program that calls several runs, or
+does something else afterwards, gets its own settings back.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from mec_tf.errors import UserError
 
 
 class Session(NamedTuple):
-    """Where and how it is computed.
+    """Strategy, workers and determinism of a computation.
 
     Attributes:
         strategy: The caller's, where one is in scope, or that of the settings.
@@ -76,7 +75,7 @@ def session(
             _require_cpus(logical_cpus)
             found = strategies.get_strategy(strategy)
         workers = strategies.Workers(found)
-        with workers.losses_named():
+        with workers.reporting_lost_workers():
             yield Session(found, workers, deterministic)
 
 

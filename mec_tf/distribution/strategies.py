@@ -1,4 +1,4 @@
-"""Where a run computes: a strategy by name, sums and gathers over replicas."""
+"""Distribution strategies by name; sums and gathers over replicas."""
 
 import contextlib
 import re
@@ -179,7 +179,7 @@ def spread(strategy, make_batches, batch_size):
 
 
 class Workers:
-    """The processes that train together, and what they tell one another.
+    """The processes that train together, and their exchange of numbers.
 
     Args:
         strategy: `tf.distribute.Strategy`; one process but for `multi_worker`.
@@ -195,7 +195,7 @@ class Workers:
         self._task = None
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
-            self.index, self.count = cluster.place(resolver)
+            self.index, self.count = cluster.index_and_count(resolver)
             self._task = (
                 f"/job:{resolver.task_type}/replica:0/task:{resolver.task_id}"
             )
@@ -242,7 +242,7 @@ class Workers:
             )
 
     @contextlib.contextmanager
-    def losses_named(self):
+    def reporting_lost_workers(self):
         """Turns TensorFlow's error into one line where a worker is lost.
 
         Raises:

@@ -1,1 +1,1 @@
-"""Protocols that score a frozen encoder."""
+"""Evaluation protocols: kNN, linear, logistic, fine-tuning, transfer."""

@@ -1,4 +1,4 @@
-"""Heads that learn from labels on what an encoder says of an image."""
+"""A Keras model of classification heads on top of an encoder."""
 
 import keras
 import numpy as np
@@ -123,7 +123,7 @@ class Classifier(keras.Model):
             reduce_retracing=True,
         )
         labels, found = [], [[] for _ in self.heads]
-        with bad_images.named([source]):
+        with bad_images.reporting_failures([source]):
             for batch in batches:
                 images = tf.cast(batch["image"], tf.float32) / 255.0
                 labels.append(batch["label"].numpy())

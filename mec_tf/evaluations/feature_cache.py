@@ -1,4 +1,4 @@
-"""Features that were extracted before, kept on disk.
+"""A cache of extracted features on disk.
 
 An entry is a file named after a checksum of all that features depend on: the
 encoder's weights, the images (of a folder: each file's name, size and time of
@@ -143,7 +143,7 @@ def _digits(file, key, length):
 def _with_bar(batches, source):
     """The batches; on a terminal a bar shows how far they are."""
     with (
-        bad_images.named([source]),
+        bad_images.reporting_failures([source]),
         tqdm(
             total=source.size,
             desc=source.name,

@@ -57,7 +57,7 @@ def show(result: dict) -> None:
 
 def _output_check(output: str) -> Path:
     feature_file.check(output)
-    return feature_file.card_of(output)
+    return feature_file.json_path_of(output)
 
 
 def _paths(files: list[str], config: EvaluateConfig) -> list[str] | None:

@@ -48,13 +48,13 @@ def run(
     """
     if head_lr is None:
         head_lr = base_lr
-    schedule = training.passes(train, strategy)
+    schedule = training.schedule(train, strategy)
     with strategy.scope():
         head = training.head(encoder.output_shape[-1], len(train.class_names))
         groups = [
             (
                 training.optimizer(
-                    SGD, variables, base_lr=rate, passes=schedule
+                    SGD, variables, base_lr=rate, schedule=schedule
                 ),
                 variables,
             )
@@ -73,16 +73,16 @@ def run(
     training.train(
         model,
         train,
-        passes=schedule,
+        schedule=schedule,
         base_lrs=sorted({base_lr, head_lr}),
-        keep=checkpoints,
-        watch=make_callbacks,
+        checkpoint_dir=checkpoints,
+        make_callbacks=make_callbacks,
     )
     (scores,) = training.score(model, test)
     return {
         **scores,
         "labelled_images": train.size,
-        **training.facts(schedule, base_lr),
+        **training.summary(schedule, base_lr),
     }
 
 

@@ -1,4 +1,4 @@
-"""How an evaluation's settings train heads: crops, checkpoints, callbacks."""
+"""Training of heads from an evaluation's config."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from mec_tf.distribution import strategies
 from mec_tf.evaluations.protocols import Evaluation
 from mec_tf.evaluations.subjects import Subject
 from mec_tf.evaluations.supervised import HeadTraining
-from mec_tf.training.callbacks.divergence import Divergence
-from mec_tf.training.callbacks.ownership import Ownership
-from mec_tf.training.callbacks.progress import Progress
-from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.callbacks.checkpoint import CheckpointCallback
+from mec_tf.training.callbacks.progress_bar import ProgressBar
+from mec_tf.training.callbacks.stop_on_divergence import StopOnDivergence
+from mec_tf.training.callbacks.workdir_guard import WorkdirGuard
 
 
 def head_training(subject: Subject, config: EvaluateConfig) -> HeadTraining:
@@ -44,32 +44,32 @@ def checkpoints_folder(
 
 
 def make_callbacks_of(evaluation: Evaluation) -> Callable[..., list]:
-    """What `HeadTraining.train` asks for its callbacks."""
+    """The `make_callbacks` of `HeadTraining.train`."""
     config = evaluation.config
 
     def make_callbacks(model, schedule, base_lrs, checkpoints, first_step):
-        evaluation.say(schedule.told(base_lrs))
+        evaluation.say(schedule.summary(base_lrs))
         total = schedule.total_steps
         if first_step:
             evaluation.say(f"going on from step {first_step} of {total}")
         callbacks = [
-            Divergence(remedy="lower `base_lr` or `head_lr`"),
-            Progress(schedule),
+            StopOnDivergence(remedy="lower `base_lr` or `head_lr`"),
+            ProgressBar(schedule),
         ]
         if checkpoints is not None:
-            saver = Saver(
+            checkpointing = CheckpointCallback(
                 checkpoints,
                 schedule,
                 minutes=config.checkpoint_minutes,
                 each_epoch=False,
                 workers=strategies.Workers(model.distribute_strategy),
             )
-            callbacks.insert(0, Ownership(Path(config.workdir)))
-            saver.keep_means(model)
-            # Who trains gives signals back.
+            callbacks.insert(0, WorkdirGuard(Path(config.workdir)))
+            checkpointing.keep_means(model)
+            # `fit_resumable` restores the handlers.
             if evaluation.catch_signals and first_step < total:
-                saver.catch_signals()
-            callbacks.append(saver)
+                checkpointing.catch_signals()
+            callbacks.append(checkpointing)
         return callbacks
 
     return make_callbacks

@@ -66,7 +66,7 @@ def run(
 
     def trained(source, base_lrs, folder):
         """The heads after training, and the run in numbers."""
-        schedule = training.passes(source, strategy)
+        schedule = training.schedule(source, strategy)
         with strategy.scope():
             model = _classifier(
                 encode,
@@ -80,10 +80,10 @@ def run(
         training.train(
             model,
             source,
-            passes=schedule,
+            schedule=schedule,
             base_lrs=base_lrs,
-            keep=folder,
-            watch=make_callbacks,
+            checkpoint_dir=folder,
+            make_callbacks=make_callbacks,
         )
         return model, schedule
 
@@ -117,7 +117,7 @@ def run(
         "base_lr": best,
         "chosen_on": "test" if validation is None else "validation",
         "sweep": sweep,
-        **training.facts(schedule, best),
+        **training.summary(schedule, best),
     }
 
 
@@ -135,7 +135,10 @@ def _classifier(
     groups = [
         (
             training.optimizer(
-                LARS, head.trainable_variables, base_lr=base_lr, passes=schedule
+                LARS,
+                head.trainable_variables,
+                base_lr=base_lr,
+                schedule=schedule,
             ),
             head.trainable_variables,
         )

@@ -1,7 +1,7 @@
-"""Protocols by name: what each declares, is given and returns.
+"""Protocols by name, and the interface that each implements.
 
-A protocol is a module of this folder that has a `PROTOCOL`, and one line of
-`choices.PROTOCOL_MODULES`. It is imported when it is asked for.
+A protocol is a module of this folder that defines `PROTOCOL`, and one line of
+`choices.PROTOCOL_MODULES`. It is imported on demand.
 """
 
 import dataclasses
@@ -42,14 +42,14 @@ TRAINING = frozenset(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a protocol is given.
+    """The input of a protocol.
 
     Attributes:
         config: With the protocol's defaults in place.
-        strategy: Where training computes.
-        subjects: What is scored.
-        task: What on, where the protocol needs labels; else None.
-        say: Takes lines for the user.
+        strategy: Strategy to train under.
+        subjects: Encoders to score.
+        task: Labelled images, if the protocol needs labels; else None.
+        say: Prints a line for the user.
         catch_signals: Whether a signal may end training once it is saved.
     """
 
@@ -66,18 +66,19 @@ class Protocol:
     """A way of scoring encoders.
 
     Attributes:
-        run: Does it: an `Evaluation` to the protocol's part of the JSON.
-        settings: Those that mean something to it beside `COMMON`.
-        defaults: Setting to its value where none is given, or to a function of
-            the config that gives it.
-        trains: Whether it keeps checkpoints, and so a workdir as its own.
-        needs_weights: Whether there must be weights to train.
+        run: Function of an `Evaluation` that returns the protocol's part of the
+            JSON.
+        settings: Names of the settings that it uses besides `COMMON`.
+        defaults: Default values of settings, or functions of the config that
+            return them.
+        trains: Whether it saves checkpoints, in a workdir of its own.
+        needs_weights: Whether the encoder must have trainable weights.
         needs_labels: Whether it is given a `Task` of the config's data.
-        output_check: Of one whose `output` is not the JSON but a file of its
-            own: takes its path, makes sure of it, and returns the JSON's.
-        show: Prints what `run` returned.
-        score: Scores one encoder on one task: a row of the results; None where
-            scores are not of labelled images.
+        output_check: For a protocol whose `output` is a file of its own and not
+            the JSON: checks that path and returns the path of the JSON.
+        show: Prints the result of `run`.
+        score: Scores one encoder on one task and returns a row of the results;
+            None if scores are not of labelled images.
     """
 
     run: Callable[[Evaluation], dict[str, Any]]

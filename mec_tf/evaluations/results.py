@@ -1,4 +1,4 @@
-"""The results of an evaluation: the JSON's place, the table on a terminal."""
+"""Results of an evaluation: the path of the JSON, and the printed table."""
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence

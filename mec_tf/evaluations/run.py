@@ -1,4 +1,4 @@
-"""`evaluate(config)`: everything that the command line does, as a function."""
+"""Evaluation: scores the encoders of a config by its protocol."""
 
 import contextlib
 import json
@@ -29,16 +29,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores every encoder of a config by its protocol.
 
-    It can be called several times in a process, and leaves the process as it
-    found it. Inside the scope of a `tf.distribute.Strategy` that one is used.
+    A process may evaluate several times; its settings are restored. Inside the
+    scope of a `tf.distribute.Strategy` that strategy is used.
 
     Args:
         config: What is scored, on what and how.
         default_output: Where the JSON goes if the config names neither an
             `output` nor a `workdir`. Default: nowhere, it is only returned.
-        say: Takes lines for the user. Default: absl's log.
-        catch_signals: Whether a signal ends training once it is saved. Only for
-            who owns the process, and only in its main thread.
+        say: Prints a line for the user. Default: absl's log.
+        catch_signals: Whether a signal such as SIGTERM ends training after the
+            current step, with a checkpoint. For mains, in the main thread.
 
     Returns:
         What stands in the JSON: `protocol`; `flags`, every setting; `seconds`;
@@ -61,8 +61,8 @@ def evaluate(
         names = ", ".join(f"`{name}`" for name in idle)
         have = "has" if len(idle) == 1 else "have"
         say(f"{names} {have} no effect on {config.fitted_by}")
-    with contextlib.ExitStack() as held:
-        computing = held.enter_context(
+    with contextlib.ExitStack() as stack:
+        computing = stack.enter_context(
             session(
                 strategy=config.strategy,
                 logical_cpus=config.logical_cpus,
@@ -93,7 +93,7 @@ def evaluate(
             default=default_output,
         )
         if config.workdir and scorer.trains:
-            held.enter_context(_claimed(config))
+            stack.enter_context(_claimed(config))
         found = protocol.run(
             protocols.Evaluation(
                 config=config,
@@ -119,7 +119,7 @@ def evaluate(
 
 
 def _claimed(config):
-    """The workdir, as long as it is at work in it."""
+    """Claims the workdir for the evaluation."""
     settings = settings_of(type(config)).values()
     return workdir.claim(
         Path(config.workdir),
@@ -128,7 +128,7 @@ def _claimed(config):
         defaults={
             one.name: one.plain(one.default)
             for one in settings
-            if not one.facts.start_only
+            if not one.options.start_only
         },
         overwrite=config.overwrite,
         ignored=tuple(config.may_differ()),

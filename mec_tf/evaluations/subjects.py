@@ -1,4 +1,4 @@
-"""The encoders that are scored, and at which size each sees its images."""
+"""The encoders to score, with the image size of each."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

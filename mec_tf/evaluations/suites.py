@@ -1,4 +1,4 @@
-"""Lists of sets that an encoder is transferred to, with split and metric.
+"""Suites of transfer data sets, with splits and metrics.
 
 Splits and metrics are those of Kornblith et al., "Do Better ImageNet Models
 Transfer Better?" (CVPR 2019), table 1, which SimCLR, BYOL and MEC follow. Where

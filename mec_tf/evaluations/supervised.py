@@ -1,8 +1,8 @@
-"""How heads are trained and scored on labelled images: linear and fine-tuned.
+"""Training and scoring of heads on labelled images: linear and fine-tuned.
 
-Training sees one random resized crop and flip of each image per epoch, scoring
-the centre. A run that was interrupted goes on from its last checkpoint, on a
-CPU to the same bits.
+Training uses one random resized crop and flip of each image per epoch, scoring
+the centre crop. An interrupted run goes on from its last checkpoint, on a CPU
+to the same bits.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ from mec_tf.training.schedule import make_schedule
 
 @dataclasses.dataclass(frozen=True)
 class HeadTraining:
-    """How heads are trained and scored, by both protocols alike.
+    """Trains and scores heads, for linear probing and fine-tuning alike.
 
     Attributes:
         batch_size: Images per step; a set that is smaller is one batch.
-        epochs: Passes over the images.
+        epochs: Epochs to train for.
         steps: Steps in all; 0: as `epochs` say.
         weight_decay: Coupled (L2).
         image_size: Side of crops, pixels.
@@ -49,7 +49,7 @@ class HeadTraining:
     crop_fraction: float | None = None
     seed: int = 0
 
-    def passes(self, source, strategy):
+    def schedule(self, source, strategy):
         """The `schedule.Schedule` over a source."""
         return make_schedule(
             source.size,
@@ -72,12 +72,12 @@ class HeadTraining:
         head.build((None, feature_dim))
         return head
 
-    def optimizer(self, kind, variables, *, base_lr, passes):
+    def optimizer(self, kind, variables, *, base_lr, schedule):
         """An optimizer, built; its rate falls from its peak by a cosine."""
         rate = WarmupCosine(
-            passes.peak_lr(base_lr),
+            schedule.peak_lr(base_lr),
             warmup_steps=0,
-            total_steps=passes.total_steps,
+            total_steps=schedule.total_steps,
         )
         optimizer = kind(rate, momentum=0.9, weight_decay=self.weight_decay)
         optimizer.build(variables)
@@ -98,33 +98,42 @@ class HeadTraining:
             resize=self.resize,
         )
 
-    def facts(self, passes, base_lr):
-        """What a result says of its training, a dict."""
+    def summary(self, schedule, base_lr):
+        """The settings of a training that its result tells, a dict."""
         return {
-            "batch_size": passes.m,
-            "steps": passes.total_steps,
-            "peak_lr": passes.peak_lr(base_lr),
+            "batch_size": schedule.batch_size,
+            "steps": schedule.total_steps,
+            "peak_lr": schedule.peak_lr(base_lr),
         }
 
-    def train(self, model, source, *, passes, base_lrs, keep=None, watch):
+    def train(
+        self,
+        model,
+        source,
+        *,
+        schedule,
+        base_lrs,
+        checkpoint_dir=None,
+        make_callbacks,
+    ):
         """Trains a `Classifier`, from its last checkpoint on.
 
         Args:
             model: `classifier.Classifier`.
             source: Labelled `data.sources.Source`.
-            passes: `schedule.Schedule`.
-            base_lrs: Base rates of the groups, for `watch`.
-            keep: Folder of checkpoints, or None: nothing is kept.
-            watch: Function of (model, passes, base_lrs, checkpoints,
+            schedule: `schedule.Schedule`.
+            base_lrs: Base rates of the groups, for `make_callbacks`.
+            checkpoint_dir: Folder of checkpoints, or None: none are saved.
+            make_callbacks: Function of (model, schedule, base_lrs, checkpoints,
                 first_step) that returns Keras callbacks; `checkpoints` is None
-                where nothing is kept, and the step is where training goes on
-                from. A `callbacks.saver.Saver` among them comes last.
+                where none are saved, and training goes on from the step. A
+                `CheckpointCallback` comes last.
         """
         checkpoints, first_step = None, 0
-        if keep is not None:
+        if checkpoint_dir is not None:
             checkpoints = Checkpoints(
-                keep,
-                keep=1,
+                checkpoint_dir,
+                max_to_keep=1,
                 learned=[[v.value for v in group] for _, group in model.groups],
                 statistics=[v.value for v in model.statistics],
                 optimizers=[optimizer for optimizer, _ in model.groups],
@@ -133,11 +142,13 @@ class HeadTraining:
             first_step, warnings = checkpoints.restore()
             for line in warnings:
                 logging.warning(line)
-            checkpoints.tidy(first_step)
+            checkpoints.set_aside_damaged(first_step)
         view = View(
             size=self.image_size, crop_area=self.crop_area, flip=self.flip
         )
-        callbacks = watch(model, passes, base_lrs, checkpoints, first_step)
+        callbacks = make_callbacks(
+            model, schedule, base_lrs, checkpoints, first_step
+        )
         policy = Policy(
             views=(view,),
             mean=(0.0,) * 3,
@@ -150,11 +161,11 @@ class HeadTraining:
                 pipeline.training_batches,
                 source,
                 policy,
-                batch_size=passes.m,
+                batch_size=schedule.batch_size,
                 seed=self.seed,
                 labelled=True,
             ),
-            passes,
+            schedule,
             first_step,
             callbacks,
             sources=[source],

@@ -1,4 +1,4 @@
-"""The labelled images that encoders are scored on."""
+"""The labelled images that encoders are scored on, and their metric."""
 
 from typing import NamedTuple
 

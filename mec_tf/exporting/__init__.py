@@ -1,1 +1,1 @@
-"""From a config of an export to its folder."""
+"""Exporting: writes the encoder of an export config."""

@@ -1,4 +1,4 @@
-"""An encoder handed on: from a run, an export or PyTorch, in any format."""
+"""Exports an encoder: from a run, an export or PyTorch, in any format."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from mec_tf.files.atomic import replaced_folder
 from mec_tf.formats import (
     detectron2,
     keras_file,
+    loading,
     onnx,
-    origins,
     saved_model,
     torch_file,
     torchvision,
 )
-from mec_tf.formats.card import (
+from mec_tf.formats.loading import LoadedEncoder
+from mec_tf.formats.metadata import (
+    check_export_dir,
     export_lock,
-    refuse_what_stands_in_the_way,
-    write_card,
+    write_metadata,
 )
-from mec_tf.formats.origins import Origin
 from mec_tf.formats.pixel_range import with_guess
 from mec_tf.models.encoder import backbone_of, with_more_outputs
-from mec_tf.training.callbacks.history import last_scores
+from mec_tf.training.callbacks.csv_logger import last_scores
 
 
 def export(config: ExportConfig) -> Path:
-    """Opens what a config names and writes it, whole or not at all.
+    """Loads an encoder and writes it to `export_dir`, whole or not at all.
 
     Args:
         config: Of the export.
@@ -39,82 +39,82 @@ def export(config: ExportConfig) -> Path:
         UserError: If there is no such encoder, if it lacks what is asked for,
             or if something stands in the way.
     """
-    config = config.placed(None)
+    config = config.with_default_paths(None)
     folder = Path(config.export_dir)
-    refuse_what_stands_in_the_way(folder, overwrite=config.overwrite)
+    check_export_dir(folder, overwrite=config.overwrite)
     with dtype_policy("float32"):
-        origin = _open_origin(config)
+        loaded = _load(config)
         if config.image_size:
-            origin.about["image_size"] = config.image_size
+            loaded.metadata["image_size"] = config.image_size
         with export_lock(folder):
-            refuse_what_stands_in_the_way(folder, overwrite=config.overwrite)
+            check_export_dir(folder, overwrite=config.overwrite)
             _write(
-                config.format, folder, origin, _extra_outputs(config, origin)
+                config.format, folder, loaded, _extra_outputs(config, loaded)
             )
     return folder
 
 
-def _open_origin(config: ExportConfig) -> Origin:
+def _load(config: ExportConfig) -> LoadedEncoder:
     if config.encoder:
-        return origins.open_origin(config.encoder)
+        return loading.load_encoder(config.encoder)
     if config.from_torch:
-        return origins.from_torch(
+        return loading.from_torch(
             Path(config.from_torch), config.backbone, network=config.network
         )
     run = Path(config.workdir)
-    origin = origins.from_run(run, step=config.step, network=config.network)
+    loaded = loading.from_run(run, step=config.step, network=config.network)
     if config.network == "online":  # the one that was scored
-        origin.about["scores"] = last_scores(run, origin.about["steps"])
-    return origin
+        loaded.metadata["scores"] = last_scores(run, loaded.metadata["steps"])
+    return loaded
 
 
-def _extra_outputs(config, origin):
+def _extra_outputs(config, loaded):
     """What the encoder returns beside its features."""
-    if config.include_projector and origin.projector is None:
+    if config.include_projector and loaded.projector is None:
         raise UserError(
             "there is no projector to include; give the `workdir` of a run or"
             " the MEC authors' checkpoint"
         )
-    projector = origin.projector if config.include_projector else None
+    projector = loaded.projector if config.include_projector else None
     return {"projector": projector, "intermediate": config.intermediate}
 
 
-def _write(name, folder, origin, extras):
+def _write(name, folder, loaded, extras):
     if name == "saved_model":
-        saved_model.save(origin.encoder, folder, **extras, **origin.about)
+        saved_model.save(loaded.encoder, folder, **extras, **loaded.metadata)
         return
     with replaced_folder(folder) as partial:
-        _WRITERS[name](partial, folder, origin, extras)
-        write_card(partial, origin.encoder, **origin.about)
+        _WRITERS[name](partial, folder, loaded, extras)
+        write_metadata(partial, loaded.encoder, **loaded.metadata)
 
 
-def _write_keras(partial, _, origin, extras):
+def _write_keras(partial, _, loaded, extras):
     """Writes `encoder.keras`."""
     path = partial / keras_file.KERAS_FILE
-    keras_file.write(origin.encoder, path, **extras)
+    keras_file.write(loaded.encoder, path, **extras)
 
 
-def _write_onnx(partial, _, origin, extras):
+def _write_onnx(partial, _, loaded, extras):
     """Writes `encoder.onnx`."""
-    model = with_more_outputs(with_guess(origin.encoder), **extras)
+    model = with_more_outputs(with_guess(loaded.encoder), **extras)
     onnx.write_onnx(model, partial / "encoder.onnx")
 
 
-def _write_torchvision(partial, _, origin, extras):
+def _write_torchvision(partial, _, loaded, extras):
     """Writes `encoder.pth`, a state dict."""
-    state_dict = torchvision.to_state_dict(backbone_of(origin.encoder))
+    state_dict = torchvision.to_state_dict(backbone_of(loaded.encoder))
     torch_file.write_torch_file(partial / "encoder.pth", state_dict)
 
 
-def _write_detectron2(partial, folder, origin, extras):
+def _write_detectron2(partial, folder, loaded, extras):
     """Writes `encoder.pkl`, and what a detector's config says of it."""
-    backbone = backbone_of(origin.encoder)
+    backbone = backbone_of(loaded.encoder)
     detectron2.write_pickle(partial / "encoder.pkl", backbone)
     text = detectron2.config_text(
         backbone,
         weights=(folder / "encoder.pkl").absolute(),
-        mean=origin.about["mean"],
-        std=origin.about["std"],
+        mean=loaded.metadata["mean"],
+        std=loaded.metadata["std"],
     )
     (partial / detectron2.CONFIG_FILE).write_text(text)
 

@@ -1,1 +1,1 @@
-"""Paths, and files and folders that appear whole or not at all."""
+"""Paths, and atomic writing of files and folders."""

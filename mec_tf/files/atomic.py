@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writing: files and folders appear whole or not at all.
 
 Any number of processes may write, replace, remove and read the same path at a
 time. Whoever writes has temporaries of its own beside the path, whose names say

@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` and `~user` are homes."""
+"""Expands `~` and `~user` in paths."""
 
 import os
 

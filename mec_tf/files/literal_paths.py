@@ -1,4 +1,4 @@
-"""Paths that say what they say, for readers that take them for patterns.
+"""Paths with brackets, for readers that take them for glob patterns.
 
 TensorFlow looks for checkpoints and SavedModels by pattern: in `runs/lr[0.3]`
 it finds nothing, since the brackets stand for one character of `0.3`. There is

@@ -1,1 +1,1 @@
-"""Encoders on disk, in our format and in those of others."""
+"""Encoders on disk: SavedModel, Keras, ONNX, torchvision, Detectron2."""

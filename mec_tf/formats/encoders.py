@@ -1,4 +1,4 @@
-"""Encoders by name: an export, a run, or a baseline that nobody trained."""
+"""Encoders by name: an export, a run, or an untrained baseline."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import tensorflow as tf
 from mec_tf.data.sources import checksum
 from mec_tf.errors import UserError
 from mec_tf.files.atomic import unreplaced
-from mec_tf.formats import keras_file, origins, saved_model
-from mec_tf.formats.card import CARD, read_card
-from mec_tf.formats.origins import RANDOM
+from mec_tf.formats import keras_file, loading, saved_model
+from mec_tf.formats.loading import RANDOM
+from mec_tf.formats.metadata import METADATA_FILE, read_metadata
 from mec_tf.formats.pixel_range import to_unit_range
 from mec_tf.training.checkpoint import sha256
 from mec_tf.training.workdir import FLAGS_FILE, pretraining_flags
@@ -32,7 +32,7 @@ def open_encoder(name):
             global seed decides); or `pixels`, the image itself.
 
     Returns:
-        (encode, card): a function of RGB images `[n, h, w, 3]`, as
+        (encode, metadata): a function of RGB images `[n, h, w, 3]`, as
         `pixel_range.to_unit_range` takes them (for `pixels` float32), that
         returns features `[n, d]`; and a dict with `checksum`, which changes
         when the encoder does, and what `encoder.json` says of an export.
@@ -47,19 +47,19 @@ def open_encoder(name):
     def read():
         if not _is_saved_model(folder):
             return None
-        encode, card = saved_model.load(folder)
-        return encode, card | {"checksum": _of_files(folder)}
+        encode, metadata = saved_model.load(folder)
+        return encode, metadata | {"checksum": _of_files(folder)}
 
     # The checksum of one export must not stand for the features of another.
     if opened := _whole(name, read):
         return opened
-    encoder, card = open_model(name)
+    encoder, metadata = open_model(name)
     encode = tf.function(
         lambda images: encoder(images, training=False),
         autograph=False,
         reduce_retracing=True,
     )
-    return (lambda images: encode(to_unit_range(images))), card
+    return (lambda images: encode(to_unit_range(images))), metadata
 
 
 def open_model(name):
@@ -69,8 +69,8 @@ def open_model(name):
         name: As for `open_encoder`; `pixels` has no weights.
 
     Returns:
-        (encoder, card): a `keras.Model` from float32 RGB `[n, h, w, 3]` in
-        [0, 1] to features `[n, d]`, and the card as of `open_encoder`.
+        (encoder, metadata): a `keras.Model` from float32 RGB `[n, h, w, 3]` in
+        [0, 1] to features `[n, d]`, and the metadata as of `open_encoder`.
 
     Raises:
         UserError: If it is none of these.
@@ -78,7 +78,7 @@ def open_model(name):
     require_weights(name)
     if name.startswith(RANDOM):
         backbone = name.removeprefix(RANDOM)
-        encoder = origins.untrained(backbone).encoder
+        encoder = loading.untrained(backbone).encoder
         return encoder, {"checksum": _of_weights(backbone, encoder)}
     return _whole(name, lambda: _open_model(name))
 
@@ -99,9 +99,9 @@ def _open_model(name):
     if (path / FLAGS_FILE).exists():
         return _from_workdir(path)
     if path.is_dir():
-        card = _card(path)
+        metadata = _metadata(path)
         encoder = _from_keras_file(path / keras_file.KERAS_FILE)
-        return encoder, card | {"checksum": _of_files(path)}
+        return encoder, metadata | {"checksum": _of_files(path)}
     raise UserError(_NOTHING.format(name=name))
 
 
@@ -131,7 +131,7 @@ def trained_at(name):
         return int(pretraining_flags(folder, "encoder")["image_size"])
     if not folder.is_dir():
         raise UserError(_NOTHING.format(name=name))
-    return _card(folder)["image_size"]
+    return _metadata(folder)["image_size"]
 
 
 def _is_saved_model(folder):
@@ -140,10 +140,10 @@ def _is_saved_model(folder):
     ).exists()
 
 
-def _card(folder):
-    if not (folder / CARD).exists():
+def _metadata(folder):
+    if not (folder / METADATA_FILE).exists():
         saved_model.load(folder)  # says what an export is
-    return read_card(folder)
+    return read_metadata(folder)
 
 
 def _from_keras_file(path):
@@ -155,13 +155,13 @@ def _from_keras_file(path):
 
 
 def _from_workdir(folder):
-    origin = origins.from_run(folder, setting="encoder")
-    backbone = origin.about["backbone"]
-    return origin.encoder, {
+    loaded = loading.from_run(folder, setting="encoder")
+    backbone = loaded.metadata["backbone"]
+    return loaded.encoder, {
         "backbone": backbone,
-        "image_size": origin.about["image_size"],
-        "steps": origin.about["steps"],
-        "checksum": _of_weights(backbone, origin.encoder),
+        "image_size": loaded.metadata["image_size"],
+        "steps": loaded.metadata["steps"],
+        "checksum": _of_weights(backbone, loaded.encoder),
     }
 
 

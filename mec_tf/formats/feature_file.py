@@ -24,7 +24,7 @@ SUFFIXES = (".npy", ".npz", ".parquet")
 _TABLE = ("name", "class", "path")
 
 
-def card_of(path: str | Path) -> Path:
+def json_path_of(path: str | Path) -> Path:
     """The JSON beside a file of features: its own, whatever else is there."""
     path = Path(path)
     return path.with_name(f"{path.name}.json")

@@ -1,7 +1,7 @@
-"""From files of images to what an encoder takes, inside its graph.
+"""Preprocessing of encoded images inside an encoder's graph, for serving.
 
-A server is sent bytes, and answers as `mec_tf.evaluate` does on the same files
-only if decoding, turning, resizing and cropping are the same: these are.
+Decoding, orientation, resizing and cropping are those of `mec_tf.evaluate`, so
+that a server gives the same features for the same files.
 """
 
 import tensorflow as tf

@@ -1,8 +1,7 @@
-"""Images of any dtype as what encoders take: float32 in [0, 1].
+"""Converts images of any dtype to float32 in [0, 1], and checks their range.
 
-Pixels of another range give features that look like any others and are wrong.
-A dtype says what its pixels mean (uint8) or not (floats): there the values
-must.
+Pixels of another range would silently give wrong features. For uint8 the dtype
+determines the range; for floats the values are checked.
 """
 
 import tensorflow as tf

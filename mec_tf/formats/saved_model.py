@@ -12,8 +12,8 @@ from mec_tf.errors import UserError
 from mec_tf.files.atomic import replaced_folder
 from mec_tf.files.literal_paths import is_pattern, literal
 from mec_tf.formats import keras_file
-from mec_tf.formats.card import CARD, read_card, write_card
 from mec_tf.formats.image_bytes import read_images
+from mec_tf.formats.metadata import METADATA_FILE, read_metadata, write_metadata
 from mec_tf.formats.pixel_range import as_float32, to_unit_range
 from mec_tf.models.encoder import with_more_outputs
 
@@ -134,7 +134,7 @@ def _not_empty(images):
     return tf.concat([images, blank], axis=0)
 
 
-def save(encoder, folder, *, projector=None, intermediate=False, **about):
+def save(encoder, folder, *, projector=None, intermediate=False, **metadata):
     """Writes an encoder to a folder, whole or not at all.
 
     A warning names a folder in which TensorFlow itself does not find it.
@@ -144,13 +144,13 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
         folder: Where to; what stands there is replaced.
         projector: As for `signatures`.
         intermediate: As for `signatures`.
-        **about: What `card.write_card` takes: `backbone`, `image_size`,
+        **metadata: What `write_metadata` takes: `backbone`, `image_size`,
             `mean`, `std`, `objective`, `dataset`, `steps`, `scores` and `run`.
     """
     root = reusable(encoder)
     offered = signatures(
         encoder,
-        about["image_size"],
+        metadata["image_size"],
         projector=projector,
         intermediate=intermediate,
     )
@@ -159,7 +159,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **about):
     with replaced_folder(folder) as partial:
         tf.saved_model.save(root, str(partial), offered)
         keras_file.write(encoder, partial / keras_file.KERAS_FILE)
-        write_card(partial, encoder, **about)
+        write_metadata(partial, encoder, **metadata)
     if is_pattern(folder):
         logging.warning(
             "%s: TensorFlow takes brackets and backslashes in a path for a"
@@ -195,7 +195,7 @@ def load(folder):
         folder: A folder that `save` wrote.
 
     Returns:
-        (encode, card): a function of RGB images `[n, h, w, 3]`, as
+        (encode, metadata): a function of RGB images `[n, h, w, 3]`, as
         `pixel_range.to_unit_range` takes them, that returns features `[n, d]`,
         and the dict of `encoder.json`.
 
@@ -203,18 +203,18 @@ def load(folder):
         UserError: If the folder is not an export.
     """
     try:
-        card = read_card(folder)
+        metadata = read_metadata(folder)
         with literal(folder) as place:
             root = tf.saved_model.load(str(place))
         serve = root.signatures["serving_default"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder} is not an exported encoder: it needs saved_model.pb,"
-            f" variables/ and {CARD}; name a folder that mec_tf.train or"
-            " mec_tf.export wrote"
+            f" variables/ and {METADATA_FILE}; name a folder that"
+            " mec_tf.train or mec_tf.export wrote"
         ) from error
 
     def encode(images, root=root):  # which owns the variables
         return serve(images=to_unit_range(images))["features"]
 
-    return encode, card
+    return encode, metadata

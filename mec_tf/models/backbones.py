@@ -18,7 +18,7 @@ _APPLICATIONS = {
 NAMES = (*ARCHITECTURES, "keras:NAME")
 
 
-def build_backbone(name):
+def build_backbone(name: str) -> keras.Model:
     """Builds an encoder from images to features, with fresh weights.
 
     Args:

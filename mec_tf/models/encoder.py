@@ -1,4 +1,4 @@
-"""The part of a network that is handed on: normalisation and backbone."""
+"""The encoder that is exported: normalisation and backbone."""
 
 import re
 

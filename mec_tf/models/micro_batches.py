@@ -1,4 +1,4 @@
-"""The gradient of a large batch on a device that holds a small part of it.
+"""Exact gradients of a large batch from micro-batches that fit a device.
 
 An objective that couples the whole batch, as MEC does, cannot be accumulated
 over parts of it. It can be differentiated in two passes, exactly: embeddings of

@@ -1,4 +1,4 @@
-"""Two networks that look at views of the same images: one training step.
+"""The Siamese model: online and target network, and one training step.
 
 The online network (backbone, projector, predictor) learns by gradient; the
 target network (backbone, projector) follows as its moving average. Names follow
@@ -20,14 +20,14 @@ from mec_tf.objectives.objective import Embeddings, check_needs
 class SiameseModel(MultiWorkerFit):
     """Pretrains a backbone on batches of augmented views.
 
-    Keras cannot serialise it: `checkpoint.Checkpoints` holds its state, and
-    what is handed on is its `encoder`.
+    It is not serialisable: `checkpoint.Checkpoints` saves its state, and its
+    `encoder` is what is exported.
 
     Args:
         backbone: `keras.Model`, images `[n, h, w, 3]` to features `[n, k]`.
         projector: `keras.Model`, features `[n, k]` to embeddings `[n, d]`.
         predictor: `keras.Model`, `[n, d]` to `[n, d]`, or None.
-        policy: `augment.policy.Policy`: what is done to each view on the
+        policy: `augment.policy.Policy`: the augmentations of each view on the
             accelerator, and the normalisation.
         objective: `objectives.Objective`: the loss of the embeddings.
         ema_momentum: Function of the step, the target's momentum in [0, 1], or
@@ -171,7 +171,7 @@ class SiameseModel(MultiWorkerFit):
         return projected, [self.predictor(z, training=True) for z in projected]
 
     def compare(self, online, targets, batch, step):
-        """The loss of a whole batch, and what goes on from there.
+        """The loss of a whole batch, its embeddings and what to log.
 
         Args:
             online: Embeddings that learn, `[n, d]` per view.

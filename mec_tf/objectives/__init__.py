@@ -1,4 +1,4 @@
-"""What embeddings learn from: one short file for each objective."""
+"""Objectives: the losses that embeddings are trained with."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ OBJECTIVES: dict[str, type[Objective]] = {"mec": MEC}
 """The objectives by the name that a run gives."""
 
 
-def build(name: str, settings: Any, plan: Any) -> Objective:
+def build(name: str, settings: Any, schedule: Any) -> Objective:
     """Makes the objective of a run.
 
     Args:
         name: a key of `OBJECTIVES`.
         settings: has one attribute per setting, by its name.
-        plan: `schedule.Schedule` of the run.
+        schedule: `schedule.Schedule` of the run.
 
     Raises:
         UserError: an unknown name; the message lists the known ones.
@@ -28,7 +28,7 @@ def build(name: str, settings: Any, plan: Any) -> Objective:
             f"`objective`={name} is not known; choose one of"
             f" {', '.join(sorted(OBJECTIVES))}"
         )
-    return OBJECTIVES[name].from_settings(settings, plan)
+    return OBJECTIVES[name].from_settings(settings, schedule)
 
 
 def plotted() -> dict[str, str]:

@@ -167,9 +167,9 @@ class MEC(Objective):
         self.warmup_steps = warmup_steps
 
     @classmethod
-    def from_settings(cls, settings, plan):
+    def from_settings(cls, settings, schedule):
         """As `Objective.from_settings` has it."""
-        steps, notes = plan.warmup(
+        steps, notes = schedule.warmup(
             "lambda_warmup_epochs", settings.lambda_warmup_epochs
         )
         order = settings.taylor_order

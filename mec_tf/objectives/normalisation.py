@@ -1,4 +1,4 @@
-"""Embeddings as MEC sees them: checked, float32, their rows or columns scaled.
+"""Normalised embeddings for MEC: checked, float32, rows or columns scaled.
 
 The normalised rows of a view are s z, with s of `[n, 1]`. They are never
 formed: to scale C is less work, and needs no more memory. Gradients do not flow

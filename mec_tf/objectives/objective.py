@@ -1,4 +1,4 @@
-"""The seam of an objective: what the training step calls, and what it declares.
+"""`Objective`, the interface of every loss: what it implements and declares.
 
 An objective owns its settings, schedules, state and logged columns; nothing
 outside this package names them. `docs/extending.md` shows one from first line
@@ -76,12 +76,12 @@ class Objective(keras.layers.Layer):
         return self.call(embeddings, step=step, replicas=replicas)
 
     @classmethod
-    def from_settings(cls, settings: Any, plan: Any) -> "Objective":
+    def from_settings(cls, settings: Any, schedule: Any) -> "Objective":
         """The objective of a run.
 
         Args:
             settings: has one attribute per setting, by its name.
-            plan: `schedule.Schedule` of the run.
+            schedule: `schedule.Schedule` of the run.
         """
         return cls()
 

@@ -1,4 +1,4 @@
-"""Which views of an image meet which."""
+"""Which pairs of views a loss compares."""
 
 from typing import TYPE_CHECKING
 

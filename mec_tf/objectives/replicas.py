@@ -1,4 +1,4 @@
-"""What an objective has to know of the replicas that share its batch."""
+"""Gathers and sums over the replicas that share a batch, with gradients."""
 
 import dataclasses
 from collections.abc import Callable

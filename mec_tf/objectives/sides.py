@@ -1,4 +1,4 @@
-"""Tr log(I + C) of pairs of views, by the side of C that is the smaller.
+"""Tr log(I + C) of pairs of views, batch-wise or feature-wise.
 
 C = lambda (s1 z1) (s2 z2)^T is `[m, m]`; lambda (s1 z1)^T (s2 z2), `[d, d]`,
 has the same trace of the logarithm. Gradients are those of the global batch

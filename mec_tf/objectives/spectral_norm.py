@@ -1,4 +1,4 @@
-"""Whether the Taylor series converges: the norm of C, and the guard.
+"""The spectral norm of C, and the guard that keeps the series convergent.
 
 Power iterations never form the matrix; the estimate approaches the norm from
 below.

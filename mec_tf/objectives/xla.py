@@ -1,4 +1,4 @@
-"""Whether XLA compiles what is being traced: it lacks some kernels."""
+"""Whether XLA compiles the function being traced: it lacks some kernels."""
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util

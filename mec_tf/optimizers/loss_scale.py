@@ -14,7 +14,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     It helps gradients alone. Where a forward pass overflows, the loss itself is
     not finite and batch norm's running statistics have taken that up, which no
-    skipped step takes back: `monitors.divergence` then ends the run.
+    skipped step takes back: `StopOnDivergence` then ends the run.
 
     Two things differ from Keras' own: a skipped step counts as a step, so that
     schedules, epochs and the order of the images stay in step with it; and a

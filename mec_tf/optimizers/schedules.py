@@ -1,4 +1,4 @@
-"""What changes from step to step: learning rate, EMA momentum.
+"""Schedules of the step: learning rate, EMA momentum.
 
 Steps count from 0, and the first is the one that the optimizer takes first. As
 in the authors' code a warm-up of W steps is a line through both its ends: its

@@ -1,4 +1,4 @@
-"""Curves of runs over their steps."""
+"""Plots metrics of runs over their steps."""
 
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ def draw_curves(runs, path):
     """Draws loss, kNN accuracy, RankMe and what the objective plots by epoch.
 
     Args:
-        runs: Dict of name to rows of its `metrics.csv` (`history.read`).
+        runs: Dict of name to rows of its `metrics.csv` (`csv_logger.read`).
         path: PNG to write.
     """
     measured = {

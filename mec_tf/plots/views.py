@@ -1,4 +1,4 @@
-"""A picture of what the network really sees."""
+"""Plots augmented views as the network gets them."""
 
 from matplotlib.figure import Figure
 

@@ -1,1 +1,1 @@
-"""Pretraining: a config in, a run and its encoder out."""
+"""Pretraining: from a `PretrainConfig` to a run and its encoder."""

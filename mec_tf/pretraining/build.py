@@ -1,4 +1,4 @@
-"""Data, schedule, model and optimizer of a config of pretraining."""
+"""Builds data, schedule, model and optimizer of a `PretrainConfig`."""
 
 import functools
 from collections.abc import Callable
@@ -24,17 +24,17 @@ _OPTIMIZERS = {"sgd": SGD, "lars": LARS}
 
 
 class Built(NamedTuple):
-    """All that a run trains and trains on.
+    """Data, schedule and model of a run.
 
     Attributes:
-        splits: Images to learn from, and labelled ones.
-        policy: What is done to them.
-        schedule: The run in numbers.
-        warmup_steps: Over which the learning rate rises.
-        rates: Name to function of the step: what the optimizer and the target
-            network follow, as `metrics.csv` logs it.
+        splits: Images to train on, and labelled ones to score on.
+        policy: Augmentations of the views.
+        schedule: Batch size, steps and epochs.
+        warmup_steps: Steps over which the learning rate rises.
+        rates: Name to function of the step: learning rate and EMA momentum, as
+            logged to `metrics.csv`.
         model: Compiled, untrained.
-        notes: Lines that say where a setting was not taken at its word.
+        notes: Messages about settings that had to be adjusted.
     """
 
     splits: Splits
@@ -47,12 +47,11 @@ class Built(NamedTuple):
 
 
 def build(config: PretrainConfig, here: session.Session) -> Built:
-    """Finds the images of a config and builds what will learn from them.
+    """Finds the images of a config and builds the model to train on them.
 
     Args:
         config: Of the run.
-        here: The session that it computes in, whose policy of precision the
-            networks get.
+        here: The session to compute in; its precision policy is in effect.
 
     Raises:
         UserError: If there are no such images, or they are too few; or if the
@@ -68,7 +67,7 @@ def build(config: PretrainConfig, here: session.Session) -> Built:
         steps_per_execution=config.steps_per_execution,
     )
     warmup_steps, notes = schedule.warmup("warmup_epochs", config.warmup_epochs)
-    strategies.rows_per_replica(here.strategy, schedule.m)
+    strategies.rows_per_replica(here.strategy, schedule.batch_size)
     rates = _rates(config, schedule, warmup_steps)
     with here.strategy.scope():
         model = _model(config, policy, schedule, rates, here)
@@ -121,7 +120,7 @@ def _model(config, policy, schedule, rates, here):
         ema_momentum=rates.get("ema_momentum"),
         micro_batches=micro_batches.count(
             config.micro_batch_size,
-            batch_size=schedule.m,
+            batch_size=schedule.batch_size,
             replicas=here.strategy.num_replicas_in_sync,
         ),
     )

@@ -1,25 +1,25 @@
-"""What a config amounts to, and whether a step of it runs."""
+"""Dry run: prints what a config amounts to and tries one step."""
 
 import functools
 from collections.abc import Callable
 
+from mec_tf import messages
 from mec_tf.config.pretrain import PretrainConfig
 from mec_tf.data import pipeline
 from mec_tf.distribution import strategies
 from mec_tf.distribution.session import session
-from mec_tf.messages import keep_silent, say
 from mec_tf.pretraining.build import build
 from mec_tf.pretraining.run import session_options
 
 
 def dry_run(
-    config: PretrainConfig, *, tell: Callable[[str], None] = say
+    config: PretrainConfig, *, say: Callable[[str], None] = messages.say
 ) -> list[tuple[str, str]]:
-    """Takes one step on a few images; leaves nothing behind.
+    """Takes one training step on a few images; writes no files.
 
     Args:
-        config: Of the run that would be.
-        tell: Function of a line for the user.
+        config: Of the run.
+        say: Prints a line for the user.
 
     Returns:
         Lines (what, value); none on workers that are not the chief.
@@ -30,7 +30,7 @@ def dry_run(
     with session(**session_options(config)) as here:
         built = build(config, here)
         for line in built.notes:
-            (tell if here.workers.is_chief else keep_silent)(line)
+            (say if here.workers.is_chief else messages.discard)(line)
         rows = _rows(config, built, here)
         images, loss = _one_step(config, built, here)
     if not here.workers.is_chief:
@@ -45,7 +45,7 @@ def _rows(config, built, here):
         "projector": model.projector,
         "predictor": model.predictor,
     }
-    m, d = schedule.m, config.projector_dim
+    m, d = schedule.batch_size, config.projector_dim
     names = ", ".join(strategies.devices(here.strategy))
     replicas = here.strategy.num_replicas_in_sync
     total, epochs = schedule.total_steps, schedule.epochs
@@ -76,7 +76,7 @@ def _one_step(config, built, here):
     """Trains one step on some images for every micro-batch: (images, loss)."""
     model, parts = built.model, built.model.micro_batches
     replicas = here.strategy.num_replicas_in_sync
-    images = min(-(-4 // parts) * parts * replicas, built.schedule.m)
+    images = min(-(-4 // parts) * parts * replicas, built.schedule.batch_size)
     model.steps_per_execution = 1
     batches = functools.partial(
         pipeline.training_batches,

@@ -10,33 +10,33 @@ from typing import Any
 import keras
 import numpy as np
 
+from mec_tf import messages
 from mec_tf.config.pretrain import PretrainConfig
 from mec_tf.data import pipeline
 from mec_tf.distribution import strategies
 from mec_tf.distribution.session import session
 from mec_tf.errors import UserError
-from mec_tf.formats import card, saved_model
-from mec_tf.messages import keep_silent, say
+from mec_tf.formats import metadata, saved_model
 from mec_tf.models.encoder import in_float32
 from mec_tf.pretraining.build import build
-from mec_tf.pretraining.representation import Representation
+from mec_tf.pretraining.representation_monitor import RepresentationMonitor
 from mec_tf.training import run_record, workdir
-from mec_tf.training.callbacks import history
-from mec_tf.training.callbacks.divergence import Divergence
-from mec_tf.training.callbacks.history import History
-from mec_tf.training.callbacks.ownership import Ownership
-from mec_tf.training.callbacks.progress import Progress
-from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.callbacks import csv_logger
+from mec_tf.training.callbacks.checkpoint import CheckpointCallback
+from mec_tf.training.callbacks.csv_logger import MetricsLogger
+from mec_tf.training.callbacks.progress_bar import ProgressBar
+from mec_tf.training.callbacks.stop_on_divergence import StopOnDivergence
+from mec_tf.training.callbacks.workdir_guard import WorkdirGuard
 from mec_tf.training.checkpoint import Checkpoints
 from mec_tf.training.fit import fit_resumable
 
-# Most images that a monitor looks at: enough for RankMe (its section 4).
+# Most images that are scored while training: enough for RankMe (section 4).
 MONITORED = 25_600
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What pretraining left.
+    """A finished pretraining run.
 
     Attributes:
         workdir: Folder of the run.
@@ -58,26 +58,25 @@ class Run:
 def pretrain(
     config: PretrainConfig,
     *,
-    tell: Callable[[str], None] = say,
+    say: Callable[[str], None] = messages.say,
     catch_signals: bool = False,
 ) -> Run:
     """Pretrains an encoder without labels and exports it.
 
-    A run that was begun is gone on with, and one that is finished left as it
-    is, unless `overwrite` asks to start anew. Several runs may follow one
-    another in one process, which has its own settings back afterwards: policy
-    of precision, determinism, handlers of signals. `KeyboardInterrupt` passes;
-    the last checkpoint is whole.
+    An unfinished run is resumed, and a finished one left as it is, unless
+    `overwrite` asks to start anew. A process may pretrain several times; its
+    precision policy, determinism and signal handlers are restored afterwards.
+    `KeyboardInterrupt` is passed on; the last checkpoint is intact.
 
     Args:
         config: Of the run. Inside the scope of a `tf.distribute.Strategy` that
             strategy is used, whatever `strategy` is.
-        tell: Function of a line for the user.
-        catch_signals: Whether a signal that ends processes ends the run at its
-            next step, with a checkpoint. It is for mains, in the main thread.
+        say: Prints a line for the user.
+        catch_signals: Whether a signal such as SIGTERM ends the run after the
+            current step, with a checkpoint. For mains, in the main thread.
 
     Returns:
-        What it left.
+        The finished run.
 
     Raises:
         UserError: If the config cannot be run: no such images, a workdir that
@@ -86,27 +85,27 @@ def pretrain(
     """
     if config.dry_run:
         raise UserError(
-            "`dry_run` is no run that leaves something; leave it out, or call"
+            "`dry_run` leaves nothing behind; leave it out, or call"
             " mec_tf.pretraining.dry_run.dry_run(config)"
         )
-    config = config.placed(None)
+    config = config.with_default_paths(None)
     with (
         session(**session_options(config)) as here,
-        contextlib.ExitStack() as held,
+        contextlib.ExitStack() as stack,
     ):
-        # As it is recorded: what it was, not that nobody asked for it.
+        # Recorded with the value in effect, not as None.
         config = config.replace(deterministic=here.deterministic)
         return _pretrain(
             config,
             here,
-            held,
-            tell if here.workers.is_chief else keep_silent,
+            stack,
+            say if here.workers.is_chief else messages.discard,
             catch_signals,
         )
 
 
 def session_options(config: PretrainConfig) -> dict[str, Any]:
-    """What `distribution.session.session` takes."""
+    """Keyword arguments of `distribution.session.session`."""
     return {
         "strategy": config.strategy,
         "logical_cpus": config.logical_cpus,
@@ -117,29 +116,29 @@ def session_options(config: PretrainConfig) -> dict[str, Any]:
     }
 
 
-def _pretrain(config, here, held, tell, catch_signals):
-    """One run on one worker: all do the same, and the chief writes."""
+def _pretrain(config, here, stack, say, catch_signals):
+    """Runs on every worker alike; only the chief writes files."""
     run, export = Path(config.workdir), Path(config.export_dir)
     workers = here.workers
     built = build(config, here)
     model, schedule = built.model, built.schedule
     for line in built.notes:
-        tell(line)
+        say(line)
 
-    record = _claim(config, built.splits, workers, held)
+    record = _claim(config, built.splits, workers, stack)
     checkpoints = Checkpoints(
         run / "checkpoints",
-        keep=config.keep_checkpoints,
+        max_to_keep=config.keep_checkpoints,
         model=model,
         optimizer=model.optimizer,
         means=[v.value for mean in model.metrics for v in mean.variables],
     )
     first_step, warnings = checkpoints.restore()
     for line in warnings:
-        tell(line)
+        say(line)
     workers.must_agree(first_step, f"the step that {run} goes on from")
     if workers.is_chief:
-        checkpoints.tidy(first_step)
+        checkpoints.set_aside_damaged(first_step)
 
     exported = False
     if workers.is_chief:
@@ -149,13 +148,13 @@ def _pretrain(config, here, held, tell, catch_signals):
         _require_own(config, record, exported)
     exported = bool(workers.gather([exported])[0, 0])  # as the chief sees it
     if exported:
-        tell(f"{run} is finished and exported to {export}; nothing to do")
+        say(f"{run} is finished and exported to {export}; nothing to do")
     else:
-        tell(f"pretraining on {built.splits.pretrain.description}")
+        say(f"pretraining on {built.splits.pretrain.description}")
         if first_step:
-            tell(f"going on from step {first_step} of {schedule.total_steps}")
+            say(f"going on from step {first_step} of {schedule.total_steps}")
         callbacks = _callbacks(
-            config, built, here, checkpoints, first_step, tell
+            config, built, here, checkpoints, first_step, say
         )
         if catch_signals:
             callbacks[-1].catch_signals()
@@ -164,14 +163,15 @@ def _pretrain(config, here, held, tell, catch_signals):
     if workers.is_chief and not exported:
         _export(config, built, encoder, record)
     workers.wait()
-    rows = history.read(run / "metrics.csv")
+    rows = csv_logger.read(run / "metrics.csv")
     return Run(run, export, rows, encoder, workers.is_chief)
 
 
-def _claim(config, splits, workers, held):
-    """Makes the workdir this run's, for as long as `held` is; its record.
+def _claim(config, splits, workers, stack):
+    """Claims the workdir for this run until `stack` is closed.
 
-    None on workers that are not the chief.
+    Returns:
+        The run's record; None on workers that are not the chief.
     """
     run, export = Path(config.workdir), Path(config.export_dir)
     settings = {
@@ -182,10 +182,12 @@ def _claim(config, splits, workers, held):
     }
     record = None
     if workers.is_chief:
-        card.refuse_what_stands_in_the_way(
-            export, overwrite=config.overwrite, own=card.may_be_of(export, run)
+        metadata.check_export_dir(
+            export,
+            overwrite=config.overwrite,
+            own=metadata.may_be_of(export, run),
         )
-        record = held.enter_context(
+        record = stack.enter_context(
             workdir.claim(
                 run,
                 **settings,
@@ -202,36 +204,37 @@ def _claim(config, splits, workers, held):
 
 
 def _require_own(config, record, exported=False):
-    """Makes sure that the encoder replaces no other run's.
+    """Makes sure that the export of no other run is replaced.
 
-    A card that names no run is of a version that wrote none; then it counts
-    whether the export is known to be this run's `exported` encoder.
+    Metadata of older versions names no run; the export is then this run's if it
+    holds the encoder that the run has `exported`.
     """
     export = Path(config.export_dir)
-    own = card.made_by(export, record.id)
-    card.refuse_what_stands_in_the_way(
+    own = metadata.made_by(export, record.id)
+    metadata.check_export_dir(
         export,
         overwrite=config.overwrite,
         own=exported if own is None else own,
     )
 
 
-def _callbacks(config, built, here, checkpoints, first_step, tell):
-    """What watches the run and keeps it, in the order that each needs.
+def _callbacks(config, built, here, checkpoints, first_step, say):
+    """The callbacks of a run, in the order that they need.
 
-    While the chief looks at the run, the others wait for it in their savers.
+    While the chief scores the representation, the other workers wait for it in
+    their checkpoint callbacks.
     """
     run, model, workers = Path(config.workdir), built.model, here.workers
     objective = model.objective
     log = None
     if workers.is_chief:
-        log = History(
+        log = MetricsLogger(
             run,
             first_step=first_step,
             at_step={**objective.schedules, **built.rates},
             logged=objective.logged,
         )
-    saver = Saver(
+    checkpointing = CheckpointCallback(
         checkpoints,
         built.schedule,
         minutes=config.checkpoint_minutes,
@@ -239,43 +242,45 @@ def _callbacks(config, built, here, checkpoints, first_step, tell):
         workers=workers,
         close_epoch=log and log.close_epoch,
     )
-    saver.keep_means(model)
+    checkpointing.keep_means(model)
     remedies = (
         "lower `base_lr`",
         "lengthen `warmup_epochs`",
         objective.remedy,
         "and give another `workdir`",
     )
-    divergence = Divergence(remedy=", ".join(filter(None, remedies)))
+    stop_on_divergence = StopOnDivergence(
+        remedy=", ".join(filter(None, remedies))
+    )
     if not workers.is_chief:
-        return [divergence, saver]
-    looks = []
+        return [stop_on_divergence, checkpointing]
+    monitors = []
     if config.knn_every_epochs:
-        looks.append(
-            Representation(
-                *_evaluation_sets(config, built.splits, tell),
+        monitors.append(
+            RepresentationMonitor(
+                *_evaluation_sets(config, built.splits, say),
                 every=config.knn_every_epochs,
                 epochs=built.schedule.epochs,
             )
         )
     return [
-        Ownership(run),
-        divergence,
-        *looks,
-        Progress(built.schedule, plotted=objective.plotted),
+        WorkdirGuard(run),
+        stop_on_divergence,
+        *monitors,
+        ProgressBar(built.schedule, plotted=objective.plotted),
         log,
-        saver,
+        checkpointing,
     ]
 
 
-def _evaluation_sets(config, splits, tell):
+def _evaluation_sets(config, splits, say):
     """References and queries of the monitors; no queries without labels."""
     source = splits.references or splits.pretrain
 
     def batches(role, source):
         generator = np.random.default_rng(config.seed)
         chosen = np.sort(generator.permutation(source.size)[:MONITORED])
-        tell(f"{role}: {len(chosen):,} images of {source.description}")
+        say(f"{role}: {len(chosen):,} images of {source.description}")
         return pipeline.evaluation_batches(
             source,
             image_size=config.image_size,
@@ -290,7 +295,7 @@ def _evaluation_sets(config, splits, tell):
 
 
 def _fit(config, built, here, first_step, callbacks):
-    m = built.schedule.m
+    batch_size = built.schedule.batch_size
 
     def batches(*, first_step, gate):
         return strategies.spread(
@@ -299,12 +304,12 @@ def _fit(config, built, here, first_step, callbacks):
                 pipeline.training_batches,
                 built.splits.pretrain,
                 built.policy,
-                batch_size=m,
+                batch_size=batch_size,
                 seed=config.seed,
                 first_step=first_step,
                 gate=gate,
             ),
-            batch_size=m,
+            batch_size=batch_size,
         )
 
     fit_resumable(
@@ -320,7 +325,7 @@ def _fit(config, built, here, first_step, callbacks):
 def _export(config, built, encoder, record):
     """Writes the encoder."""
     export = Path(config.export_dir)
-    with card.export_lock(export):
+    with metadata.export_lock(export):
         _require_own(config, record)
         saved_model.save(
             encoder,
@@ -332,6 +337,6 @@ def _export(config, built, encoder, record):
             objective=config.objective,
             dataset=config.dataset,
             steps=built.schedule.total_steps,
-            scores=history.last_scores(Path(config.workdir)),
+            scores=csv_logger.last_scores(Path(config.workdir)),
             run={"id": record.id, "workdir": config.workdir},
         )

@@ -1,1 +1,1 @@
-"""From a config of a report to its pictures."""
+"""Reports: plots of runs."""

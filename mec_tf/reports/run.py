@@ -1,4 +1,4 @@
-"""Pictures of runs: their curves, and what their networks really see."""
+"""Plots runs: their metrics, and the augmented views of their images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from mec_tf.errors import UserError
 from mec_tf.plots.curves import draw_curves
 from mec_tf.plots.views import draw_views
 from mec_tf.training import workdir
-from mec_tf.training.callbacks import history
+from mec_tf.training.callbacks import csv_logger
 
 
 class Report(NamedTuple):
@@ -85,7 +85,7 @@ def _curves(runs: list[Path]) -> Path:
     """Draws the curves of one or more runs into one picture."""
     rows = {}
     for path, name in zip(runs, workdir.distinct_names(runs), strict=True):
-        rows[name] = history.read(path / "metrics.csv")
+        rows[name] = csv_logger.read(path / "metrics.csv")
         if not rows[name]:
             raise UserError(
                 f"`workdir`={path} holds no run with a finished epoch"

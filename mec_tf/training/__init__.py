@@ -1,1 +1,1 @@
-"""What pretraining and the classifiers share: schedule, checkpoint, workdir."""
+"""Training, shared by pretraining and classifiers."""

@@ -1,8 +1,8 @@
-"""The state of a run on disk: saved whole, verified, resumed.
+"""Checkpoints of a run: written atomically, verified, restored.
 
 A checkpoint is a folder `step-00000123/` of TensorFlow's own checkpoint files
 and `manifest.json`, which holds the step and the SHA-256 of every file. It is
-written beside its place and renamed, so that it is there whole or not at all.
+written under another name and renamed, so that it is whole or not there at all.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,17 +25,19 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: Where they are kept.
-        keep: How many of the newest stay, at least 1.
+        folder: Folder of the checkpoints.
+        max_to_keep: How many of the newest checkpoints stay, at least 1.
         **state: What is saved and restored, trackable objects by name.
     """
 
-    def __init__(self, folder, *, keep, **state):
+    def __init__(
+        self, folder: str | Path, *, max_to_keep: int, **state: Any
+    ) -> None:
         self.folder = Path(folder)
-        self.keep = keep
+        self.max_to_keep = max_to_keep
         self.state = tf.train.Checkpoint(**state)
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes the state of a step; removes what is too old.
 
         Raises:
@@ -53,19 +56,20 @@ class Checkpoints:
                 " intact: make room and run the same command, without"
                 " `overwrite`, again"
             ) from error
-        for old in self.steps()[: -self.keep]:
+        for old in self.steps()[: -self.max_to_keep]:
             remove_folder(self._path(old))
 
-    def steps(self):
+    def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending."""
         names = (path.name for path in self.folder.glob("step-*"))
         found = (re.fullmatch(r"step-(\d{8,})", name) for name in names)
         return sorted(int(match[1]) for match in found if match)
 
-    def restore(self):
+    def restore(self) -> tuple[int, list[str]]:
         """Restores the newest intact checkpoint.
 
-        Several workers may restore at a time. One of them then has to `tidy`.
+        Several workers may restore at a time. Afterwards one of them calls
+        `set_aside_damaged`.
 
         Returns:
             (step, warnings): the step, 0 where there is none to restore, and
@@ -96,12 +100,12 @@ class Checkpoints:
             )
         return 0, []
 
-    def tidy(self, restored):
-        """Leaves only good checkpoints, once every worker has restored.
+    def set_aside_damaged(self, restored: int) -> None:
+        """Renames damaged checkpoints, once every worker has restored.
 
-        Damaged checkpoints get another name: they would count among those that
-        stay, and push the good ones out. They are not removed, since a disk may
-        deliver later what it did not now.
+        They would count among those that are kept, and good ones would be
+        removed instead. They are not deleted: a disk may deliver later what it
+        does not now.
 
         Args:
             restored: The step that `restore` returned.
@@ -127,7 +131,7 @@ class Checkpoints:
             ) from error
 
 
-def restore_part(folder, step=None, **state):
+def restore_part(folder: Path, step: int | None = None, **state: Any) -> int:
     """Restores some of the objects that a checkpoint holds.
 
     Args:
@@ -144,7 +148,7 @@ def restore_part(folder, step=None, **state):
             hold the objects.
     """
     remove_leftovers(folder, "step-*")
-    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints = Checkpoints(folder, max_to_keep=1)
     steps = checkpoints.steps()
     wanted = (
         reversed(steps) if step is None else [s for s in steps if s == step]
@@ -185,7 +189,7 @@ def _read_part(path, state):
         ) from error
 
 
-def find_fault(path):
+def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint folder, or None where it is intact."""
     try:
         expected = json.loads((path / MANIFEST).read_text())["sha256"].items()
@@ -211,7 +215,7 @@ def _checksums(folder):
     }
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

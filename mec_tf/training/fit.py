@@ -1,4 +1,4 @@
-"""One way of training for encoders and classifiers: it can be taken up."""
+"""Resumable training, shared by pretraining and the classifiers."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ import keras
 
 from mec_tf.data import bad_images
 from mec_tf.data.pipeline import Gate
-from mec_tf.training.callbacks.progress import Progress
-from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.callbacks.checkpoint import CheckpointCallback
+from mec_tf.training.callbacks.progress_bar import ProgressBar
 from mec_tf.training.schedule import Schedule, segments
 
 
@@ -23,9 +23,9 @@ def fit_resumable(
 ) -> None:
     """Trains a model from a step on to the end of its run.
 
-    However it ends, a `Saver` among the callbacks has given signals back, and a
-    `Progress` its terminal; where images cannot be read any more, the last
-    completed step is saved.
+    However training ends, signals are given back by the `CheckpointCallback`
+    among the callbacks, and the terminal by the `ProgressBar`. If images cannot
+    be read any more, the last completed step is saved.
 
     Args:
         model: Compiled, its state that of the first step.
@@ -34,23 +34,25 @@ def fit_resumable(
             through by the `data.pipeline.Gate`.
         schedule: Of the run.
         first_step: Step to go on from, 0 to begin.
-        callbacks: As `Model.fit` takes them. A `Saver` comes last.
+        callbacks: As `Model.fit` takes them. A `CheckpointCallback`
+            comes last.
         sources: `data.sources.Source`s that are read meanwhile, or None.
 
     Raises:
         TooManyBadImages: If too many of their images cannot be read.
-        Interrupted: If a signal ended it that the `Saver` had to catch.
+        Interrupted: If a signal ended the run and the `CheckpointCallback`
+            caught it.
     """
     gate = Gate()
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         for callback in callbacks:
-            if isinstance(callback, Progress):
-                held.callback(callback.close)
-            elif isinstance(callback, Saver):
+            if isinstance(callback, ProgressBar):
+                stack.callback(callback.close)
+            elif isinstance(callback, CheckpointCallback):
                 gate = callback.gate
-                held.callback(callback.release_signals)
-                held.enter_context(callback.kept_without_images())
-        held.enter_context(bad_images.named(sources))
+                stack.callback(callback.release_signals)
+                stack.enter_context(callback.saved_on_bad_images())
+        stack.enter_context(bad_images.reporting_failures(sources))
         for segment in segments(schedule, first_step):
             model.fit(
                 batches(first_step=segment.first_step, gate=gate),

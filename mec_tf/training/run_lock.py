@@ -1,4 +1,4 @@
-"""One process at a time: a lock that says who holds it, and when it is stale.
+"""A lock file for one process at a time, with holder and stale-lock detection.
 
 The kernel's `flock` decides between processes of one machine, and frees the
 lock of a process that is killed. It is not enough alone: some network file

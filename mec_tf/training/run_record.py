@@ -1,8 +1,8 @@
-"""`run.json`: what a run says of itself beside its flags.
+"""`run.json`: the record of a run besides its flags.
 
-Which run it is, of what kind, on which images it was begun, and which flags the
-version that began it knew. Runs of versions before it have none; their flags
-tell the kind.
+It holds an id, the kind of run, fingerprints of the images, and the defaults of
+the version that began the run. Runs of older versions have no record; their
+kind follows from their flags.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _FLAG_OF_KIND = {"projector_dim": PRETRAINING, "protocol": EVALUATION}
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run says of itself.
+    """The record of a run.
 
     Attributes:
         id: Hexadecimal digits, of this run alone.

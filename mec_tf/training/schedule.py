@@ -1,4 +1,4 @@
-"""The arithmetic of a run: what its settings amount to in steps and rates."""
+"""The schedule of a run: steps, epochs and learning rates of its settings."""
 
 import dataclasses
 import math
@@ -10,12 +10,12 @@ from mec_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A run in numbers, of an encoder or of classifiers.
+    """Batch size, steps and epochs of a run, of an encoder or of classifiers.
 
     Attributes:
         images: Images that it learns from.
-        asked: Images per step that were asked for.
-        m: Images per step, over all devices; the paper's symbol (section 3).
+        requested_batch_size: Images per step that were asked for.
+        batch_size: Images per step, over all devices; m in the paper.
         steps_per_epoch: Whole batches in the images.
         total_steps: Steps of the run.
         steps_per_execution: Steps per call into TensorFlow.
@@ -23,8 +23,8 @@ class Schedule:
     """
 
     images: int
-    asked: int
-    m: int
+    requested_batch_size: int
+    batch_size: int
     steps_per_epoch: int
     total_steps: int
     steps_per_execution: int = 1
@@ -37,7 +37,7 @@ class Schedule:
 
     def peak_lr(self, base_lr: float) -> float:
         """Learning rate after scaling with the batch that there really is."""
-        return base_lr * self.m / 256
+        return base_lr * self.batch_size / 256
 
     def warmup(self, name: str, epochs: float) -> tuple[int, tuple[str, ...]]:
         """Steps of a warm-up of so many epochs.
@@ -59,14 +59,18 @@ class Schedule:
             f" {self.total_steps} steps: shortened to {short} steps",
         )
 
-    def told(self, base_lrs: Sequence[float]) -> str:
+    def summary(self, base_lrs: Sequence[float]) -> str:
         """The run in one line, for people; base rates are floats."""
-        cut = f" (cut from {self.asked:,})" if self.m < self.asked else ""
+        cut = (
+            f" (cut from {self.requested_batch_size:,})"
+            if self.batch_size < self.requested_batch_size
+            else ""
+        )
         peaks = ", ".join(f"{self.peak_lr(one):.3g}" for one in base_lrs)
         several = "s" if len(base_lrs) > 1 else ""
         return (
-            f"{self.m:,} images per step{cut}, {self.total_steps:,} steps,"
-            f" peak rate{several} {peaks}"
+            f"{self.batch_size:,} images per step{cut},"
+            f" {self.total_steps:,} steps, peak rate{several} {peaks}"
         )
 
 
@@ -80,12 +84,12 @@ def make_schedule(
     replicas: int = 1,
     cut: bool = False,
 ) -> Schedule:
-    """Works a run out.
+    """Makes the schedule of a run.
 
     Args:
         images: Images there are.
         batch_size: Images per step, over all devices.
-        epochs: Passes over the images.
+        epochs: Epochs to train for.
         steps: Steps of the run; None or 0: as the epochs say.
         steps_per_execution: Steps per call into TensorFlow. Where it does not
             divide every epoch, a shorter last one, too, the next smaller number

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and whether it may be used."""
+"""The workdir of a run: claiming, resuming and overwriting it."""
 
 import contextlib
 import shutil
@@ -13,8 +13,8 @@ from mec_tf.training.run_record import PRETRAINING, RECORD_FILE, Record
 
 FLAGS_FILE = "flags.cfg"
 LOCK_FILE = ".lock"
-# All that runs write, besides their flags; what else is in a workdir is the
-# user's, and never removed.
+# All files that runs write, besides their flags; others in a workdir are the
+# user's and never removed. A new file that runs write gets a line here.
 _WRITTEN = (
     RECORD_FILE,
     "metrics.csv",
@@ -28,8 +28,7 @@ _WRITTEN = (
     "checkpoints/*/*step-*/state.*",
     "checkpoints/*/*step-*/manifest.json",
 )
-# What a process that was killed had begun to write: their names begin with a
-# full stop.
+# Temporary files of processes that were killed.
 _BEGUN = (
     f".{FLAGS_FILE}.*",
     f".{RECORD_FILE}.*",
@@ -38,7 +37,7 @@ _BEGUN = (
     "checkpoints/.step-*",
     "checkpoints/*/.step-*",
 )
-# What there may be where no run has been begun yet.
+# Files that may exist before a run has begun.
 _BEFORE_A_RUN = (RECORD_FILE, LOCK_FILE, *_BEGUN[:2])
 
 
@@ -55,9 +54,9 @@ def claim(
     export: Path | None = None,
     ignored: Collection[str] = (),
 ) -> Iterator[Record]:
-    """Makes the folder of a run, or takes up one that the same flags made.
+    """Creates the workdir of a run, or resumes one that the same flags began.
 
-    Other processes are refused the folder until the context is left.
+    Until the context is left, other processes cannot claim the workdir.
 
     Args:
         workdir: Where the run is kept.

@@ -28,7 +28,7 @@ def test_every_way_to_serve_is_timed(measured):
     (folder / "onnx/encoder.onnx").rename(folder / "saved_model/encoder.onnx")
     sizes = serving.sizes(folder / "saved_model")
     assert all(size > 0 for size in sizes.values()) and len(sizes) == 4
-    encoder = routes.origins.untrained("resnet_tiny").encoder
+    encoder = routes.loading.untrained("resnet_tiny").encoder
     calls = serving.requests(encoder, folder / "saved_model", 1)
     times = serving.cpu_seconds(calls, 1)
     assert len(times) == 4 and all(taken > 0 for taken in times.values())

@@ -269,7 +269,7 @@ def run_here(monkeypatch):
     """Runs a function as a main, in this process."""
     monkeypatch.setattr(command.startup, "import_tensorflow", lambda **_: None)
     monkeypatch.setattr(command, "_set_up_logging", lambda _: -1)
-    monkeypatch.setattr(interrupt, "tell", lambda: None)
+    monkeypatch.setattr(interrupt, "print_line", lambda: None)
 
     def run(act):
         command.run(lambda _: act(), configs.PretrainConfig, [])
@@ -314,13 +314,13 @@ def test_a_mistake_is_one_line(run_here, mistake, capsys):
     assert "--verbosity" in line
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_signal_is_the_exit_code(run_here, told, capsys):
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_a_signal_is_the_exit_code(run_here, is_chief, capsys):
     with pytest.raises(SystemExit) as ended:
-        run_here(lambda: raises(errors.Interrupted(15, 7, told=told)))
+        run_here(lambda: raises(errors.Interrupted(15, 7, is_chief=is_chief)))
     assert ended.value.code == 143
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == told
+    assert len(lines) == is_chief
     assert all("SIGTERM: saved step 7" in line for line in lines)
 
 

@@ -4,7 +4,7 @@ from mec_tf import choices, objectives
 from mec_tf.augment import policy
 from mec_tf.distribution import strategies
 from mec_tf.evaluations import knn, metrics, suites
-from mec_tf.formats import feature_file, origins
+from mec_tf.formats import feature_file, loading
 from mec_tf.models import backbones
 from mec_tf.models.resnet import ARCHITECTURES
 
@@ -15,7 +15,7 @@ def test_choices_are_what_there_is():
     assert all(
         name.startswith(choices.KERAS) for name in backbones._APPLICATIONS
     )
-    assert origins.NETWORKS == choices.NETWORKS
+    assert loading.NETWORKS == choices.NETWORKS
     assert set(objectives.OBJECTIVES) == set(choices.OBJECTIVES)
     assert strategies.STRATEGIES == choices.STRATEGIES
     assert strategies.ON_ONE_MACHINE == choices.STRATEGIES_OF_ONE_MACHINE

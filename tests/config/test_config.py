@@ -319,7 +319,7 @@ def test_every_setting_is_explained_in_a_group(config):
     text = flags.help_text(config)
     for name, one in settings_of(config).items():
         assert f"\n  --{name}" in text
-        assert one.facts.help.endswith(".")
+        assert one.options.help.endswith(".")
         assert f"{one.group}:\n" in text
     assert "`epochs`" not in text
 

@@ -11,7 +11,7 @@ from PIL import Image
 from mec_tf.augment import policy
 from mec_tf.data import crops, decode, pipeline, sources
 from mec_tf.data.bad_images import BadImages, TooManyBadImages
-from mec_tf.formats import origins
+from mec_tf.formats import loading
 
 
 def _ledger(size):
@@ -133,9 +133,9 @@ def test_a_run_trains_through_an_evil_folder(evil_folder, run_main, tmp_path):
 
     # Handing it on does not need the data any more.
     shutil.rmtree(evil_folder)
-    origin = origins.from_run(tmp_path / "run")
-    assert origin.about["dataset"] == "folder"
-    assert origin.encoder(np.zeros([1, 16, 16, 3], np.float32)).shape[0] == 1
+    loaded = loading.from_run(tmp_path / "run")
+    assert loaded.metadata["dataset"] == "folder"
+    assert loaded.encoder(np.zeros([1, 16, 16, 3], np.float32)).shape[0] == 1
 
 
 def test_the_replacement_is_the_next_image(evil_folder):

@@ -20,7 +20,7 @@ def exhausts(batches, source):
 
     def read():
         try:
-            with bad_images.named([source]):
+            with bad_images.reporting_failures([source]):
                 for _ in batches:
                     pass
         except (UserError, tf.errors.OpError) as error:

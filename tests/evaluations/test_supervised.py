@@ -47,7 +47,7 @@ def head_training(**changes):
     return HeadTraining(**(settings | changes))
 
 
-def watch(model, passes, base_lrs, checkpoints, first_step, seen=None):
+def watch(model, schedule, base_lrs, checkpoints, first_step, seen=None):
     if seen is not None:
         seen["model"] = model
     return []
@@ -136,8 +136,8 @@ def short_runs(digits):
     def run(**changes):
         seen = {}
 
-        def look(model, passes, base_lrs, *_):
-            seen.update(model=model, told=passes.told(base_lrs))
+        def look(model, schedule, base_lrs, *_):
+            seen.update(model=model, told=schedule.summary(base_lrs))
             return []
 
         found = linear.run(
@@ -173,7 +173,7 @@ def test_a_seed_decides_what_a_head_learns(short_runs):
 
 
 def test_the_loss_is_no_number_once_all_heads_diverged(digits):
-    """One diverged head is passed over, `monitors.Divergence` sees all."""
+    """One diverged head is passed over, `StopOnDivergence` sees all."""
     few = [source.part(range(64), "64") for source in digits]
 
     class Listener(keras.callbacks.Callback):
@@ -218,11 +218,11 @@ class Leaves(keras.callbacks.Callback):
 
 
 class Ends(keras.callbacks.Callback):
-    """Saves at the end, as `monitors.saver.Saver` does."""
+    """Saves at the end, as `CheckpointCallback` does."""
 
-    def __init__(self, checkpoints, passes):
+    def __init__(self, checkpoints, schedule):
         super().__init__()
-        self.checkpoints, self.step = checkpoints, passes.total_steps
+        self.checkpoints, self.step = checkpoints, schedule.total_steps
 
     def on_train_batch_end(self, batch, logs=None):
         if self.model.steps_taken == self.step:
@@ -236,15 +236,15 @@ def interrupted_and_not(run, folder, step, leave_with=99):
     """
     results, learned = [], []
 
-    def keep_model(model, passes, base_lrs, checkpoints, first_step):
+    def keep_model(model, schedule, base_lrs, checkpoints, first_step):
         learned.append(model)
-        return [Ends(checkpoints, passes)] if checkpoints else []
+        return [Ends(checkpoints, schedule)] if checkpoints else []
 
-    def leave(model, passes, base_lrs, checkpoints, first_step):
+    def leave(model, schedule, base_lrs, checkpoints, first_step):
         assert first_step == 0
         if len(base_lrs) < leave_with:
             return [Leaves(checkpoints, step)]
-        return [Ends(checkpoints, passes)]
+        return [Ends(checkpoints, schedule)]
 
     results.append(run(checkpoints=None, make_callbacks=keep_model))
     whole = learned[-1]
@@ -282,10 +282,10 @@ def test_an_interruption_after_the_choice_does_not_choose_again(
     trained = []
 
     def run(*, make_callbacks, **options):
-        def listen(model, passes, base_lrs, checkpoints, first_step):
+        def listen(model, schedule, base_lrs, checkpoints, first_step):
             trained.append((len(base_lrs), first_step))
             return make_callbacks(
-                model, passes, base_lrs, checkpoints, first_step
+                model, schedule, base_lrs, checkpoints, first_step
             )
 
         return linear.run(

@@ -15,13 +15,13 @@ def test_export_keras_file_and_workdir_are_one_encoder(small_run):
     names = ("exports/small", "exports/small/encoder.keras", "runs/small")
     answers, checksums = [], set()
     for name in names:
-        encode, card = encoders.open_encoder(str(folder / name))
+        encode, metadata = encoders.open_encoder(str(folder / name))
         answers.append(np.asarray(encode(images)))
-        checksums.add(card["checksum"])
-        model, card = encoders.open_model(str(folder / name))
+        checksums.add(metadata["checksum"])
+        model, metadata = encoders.open_model(str(folder / name))
         answers.append(np.asarray(model(images, training=False)))
         assert model.trainable_variables
-        checksums.add(card["checksum"])
+        checksums.add(metadata["checksum"])
     for answer in answers[1:]:
         assert np.allclose(answer, answers[0], atol=1e-5)
     assert len(checksums) == 3
@@ -41,10 +41,10 @@ def test_a_keras_export_is_an_encoder_too(small_run, tmp_path):
 
     more = with_more_outputs(model, intermediate=True)
     more.save(tmp_path / "encoder.keras")
-    encode, card = encoders.open_encoder(str(tmp_path))
+    encode, metadata = encoders.open_encoder(str(tmp_path))
     assert np.allclose(encode(images), expected, atol=1e-5)
-    assert card["backbone"] == "resnet_tiny"
-    assert card["checksum"] != plain["checksum"]
+    assert metadata["backbone"] == "resnet_tiny"
+    assert metadata["checksum"] != plain["checksum"]
     model, _ = encoders.open_model(str(tmp_path))
     assert model.output_shape == (None, expected.shape[1])
 

@@ -81,7 +81,9 @@ def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
 
 
 def test_every_file_has_a_json_of_its_own():
-    cards = {feature_file.card_of(f"f{end}") for end in feature_file.SUFFIXES}
-    assert {os.fspath(card) for card in cards} == {
+    paths = {
+        feature_file.json_path_of(f"f{end}") for end in feature_file.SUFFIXES
+    }
+    assert {os.fspath(path) for path in paths} == {
         f"f{end}.json" for end in feature_file.SUFFIXES
     }

@@ -15,7 +15,7 @@ from mec_tf.formats import encoders, saved_model
 from mec_tf.models import build_backbone
 from mec_tf.models.encoder import build_encoder
 
-CARD_KEYS = {
+METADATA_KEYS = {
     "backbone",
     "feature_dim",
     "image_size",
@@ -67,9 +67,9 @@ def test_the_contract_of_files_and_keys(exported):
     _, folder = exported
     names = {path.name for path in folder.iterdir()}
     assert {"saved_model.pb", "variables", "encoder.keras"} <= names
-    card = json.loads((folder / "encoder.json").read_text())
-    assert card.keys() == CARD_KEYS
-    assert card["input_range"] == [0.0, 1.0]
+    metadata = json.loads((folder / "encoder.json").read_text())
+    assert metadata.keys() == METADATA_KEYS
+    assert metadata["input_range"] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 33, 20), (5, 8, 64)])
@@ -167,8 +167,8 @@ def test_normalisation_is_inside(exported):
     encoder, folder = exported
     backbone = encoder.layers[-1]
     normalised = (images() - np.float32(MEAN)) / np.float32(STD)
-    encode, card = saved_model.load(folder)
-    assert card["mean"] == list(MEAN)
+    encode, metadata = saved_model.load(folder)
+    assert metadata["mean"] == list(MEAN)
     np.testing.assert_allclose(
         encode(images()), backbone(normalised), rtol=1e-4, atol=1e-4
     )

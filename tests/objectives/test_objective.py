@@ -75,7 +75,9 @@ def weights(model):
 
 
 def checkpoints(model, folder):
-    return Checkpoints(folder, keep=1, model=model, optimizer=model.optimizer)
+    return Checkpoints(
+        folder, max_to_keep=1, model=model, optimizer=model.optimizer
+    )
 
 
 def test_its_state_is_saved_and_resumed_to_the_bit(tmp_path):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SMALL, command_line, environment
+from mec_tf.training.callbacks.saver import SIGNALS
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 import mec_tf
 from mec_tf.config import flags
 from mec_tf.errors import UserError
-from mec_tf.training.callbacks.saver import SIGNALS
 from mec_tf.training.checkpoint import find_fault
 
 

@@ -6,13 +6,13 @@ from mec_tf.training import checkpoint
 from mec_tf.training.checkpoint import Checkpoints
 
 
-def run(folder, keep=3, **variables):
+def run(folder, max_to_keep=3, **variables):
     weights = {name: tf.Variable(value) for name, value in variables.items()}
-    return Checkpoints(folder, keep=keep, **weights), weights
+    return Checkpoints(folder, max_to_keep=max_to_keep, **weights), weights
 
 
 def test_round_trip_and_the_newest_stay(tmp_path):
-    saved, weights = run(tmp_path, keep=2, w=[1.0, 2.0])
+    saved, weights = run(tmp_path, max_to_keep=2, w=[1.0, 2.0])
     for step in (3, 7, 12):
         weights["w"].assign([step, -step])
         saved.save(step)
@@ -48,19 +48,19 @@ def test_a_damaged_newest_is_passed_over_and_named(tmp_path, damage):
         data.unlink()
     else:
         (folder / checkpoint.MANIFEST).write_text(MANIFESTS[damage])
-    again, weights = run(tmp_path, keep=1, w=tf.zeros(1000))
+    again, weights = run(tmp_path, max_to_keep=1, w=tf.zeros(1000))
     step, (warning,) = again.restore()
     assert step == 1
     assert "step-00000002 is damaged" in warning
     assert "set aside as damaged-step-00000002" in warning
     assert weights["w"][-1] == 999
     # It does not push the good ones out, however few stay.
-    again.tidy(step)
+    again.set_aside_damaged(step)
     assert again.steps() == [1]
     assert (tmp_path / "damaged-step-00000002").is_dir()
     weights["w"].assign(tf.ones(1000))
     again.save(2)
-    again.tidy(2)
+    again.set_aside_damaged(2)
     assert again.steps() == [2]
     assert run(tmp_path, w=tf.zeros(1000))[0].restore() == (2, [])
 
@@ -77,7 +77,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     again, _ = run(tmp_path, w=0.0)
     # What it had moved aside to replace it was the newest, and is again.
     assert again.restore() == (4, [])
-    again.tidy(4)
+    again.set_aside_damaged(4)
     assert again.steps() == [3, 4]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -89,7 +89,7 @@ def test_other_folders_are_no_checkpoints(tmp_path):
         (tmp_path / name).mkdir()
     again, _ = run(tmp_path, w=0.0)
     assert again.restore() == (3, [])
-    again.tidy(3)
+    again.set_aside_damaged(3)
     assert (tmp_path / "step-00000009.bak").exists()
 
 

@@ -71,8 +71,9 @@ def test_whole_epochs_are_one_call():
 
 def test_a_batch_of_classifiers_is_cut_to_the_set_and_the_replicas():
     cut = schedule(images=50, cut=True, replicas=4)
-    assert (cut.asked, cut.m, cut.total_steps) == (64, 48, 3)
-    assert "cut from 64" in cut.told([0.1])
-    assert "cut" not in schedule(cut=True, replicas=4).told([0.1])
+    assert (cut.requested_batch_size, cut.batch_size) == (64, 48)
+    assert cut.total_steps == 3
+    assert "cut from 64" in cut.summary([0.1])
+    assert "cut" not in schedule(cut=True, replicas=4).summary([0.1])
     with pytest.raises(ValueError, match="`batch_size`=64"):
         schedule(images=3, cut=True, replicas=4)

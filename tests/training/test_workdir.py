@@ -73,7 +73,7 @@ def test_each_run_has_an_id_of_its_own(tmp_path):
     assert claim(tmp_path / "a", overwrite=True).id not in ids
 
 
-# --- flags that come and go --------------------------------------------------
+# flags that come and go
 
 
 def as_old(path):
@@ -131,7 +131,7 @@ def test_a_worker_compares_as_the_chief_does(tmp_path):
         workdir.join(tmp_path / "run", FLAGS | {"epochs": 4}, defaults=FLAGS)
 
 
-# --- images ------------------------------------------------------------------
+# images
 
 
 def test_other_images_are_named(tmp_path):
@@ -155,7 +155,7 @@ def test_the_images_of_an_old_run_are_those_it_goes_on_with(tmp_path):
         )
 
 
-# --- whose it is -------------------------------------------------------------
+# locks and kinds
 
 
 RUN_FILES = (

@@ -1,7 +1,7 @@
-"""Where images come from: digits, a folder, or TensorFlow Datasets.
+"""Data sources: digits, a folder of images, or TensorFlow Datasets.
 
-A `Source` is a numbered set of images. The number of an image, its index, is
-all that the rest needs: order, views and labels follow from it.
+A `Source` is a numbered set of images. Order, random views and labels of an
+image follow from its number, the index.
 """
 
 from mec_tf.data.sources import digits, folder, tfds
@@ -12,9 +12,14 @@ __all__ = ["Source", "Splits", "checksum", "load"]
 
 
 def load(
-    dataset, *, data_dir=None, train_split="train", test_split="test", seed=0
-):
-    """Finds a data set's images.
+    dataset: str,
+    *,
+    data_dir: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    seed: int = 0,
+) -> Splits:
+    """Loads the splits of a data set.
 
     digits: scikit-learn's 1,797 handwritten digits. A seeded stratified fifth
     is the test split; the encoder never sees it.

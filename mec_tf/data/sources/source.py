@@ -1,10 +1,10 @@
 """A numbered set of images, and the splits of a data set."""
 
-import collections
 import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -117,10 +117,19 @@ class Source:
         )
 
 
-# pretrain: what the encoder learns from, labels unseen. references and test:
-# labelled images that are learnt from or compared with, and those that are
-# scored; None without labels.
-Splits = collections.namedtuple("Splits", ["pretrain", "references", "test"])
+class Splits(NamedTuple):
+    """The splits of a data set.
+
+    Attributes:
+        pretrain: Images to pretrain on; their labels are not used.
+        references: Labelled images that classifiers are trained on and kNN
+            compares with; None without labels.
+        test: Labelled images to score; None without labels.
+    """
+
+    pretrain: Source
+    references: Source | None
+    test: Source | None
 
 
 def checksum(*values):

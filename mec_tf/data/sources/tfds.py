@@ -1,4 +1,4 @@
-"""Sets that TensorFlow Datasets has prepared."""
+"""Data sets that TensorFlow Datasets has prepared."""
 
 import tensorflow_datasets as tfds
 

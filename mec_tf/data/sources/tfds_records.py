@@ -1,4 +1,4 @@
-"""Images that TensorFlow Datasets has prepared, any one of them at any time.
+"""Random access to the records of TensorFlow Datasets.
 
 TensorFlow Datasets writes shards of records and reads them front to back; a
 real shuffle of all images, and resuming at any step, need them by number. So

@@ -1,1 +1,1 @@
-"""Keras callbacks that watch a run."""
+"""Keras callbacks: checkpoints, metrics, the progress bar, early stops."""

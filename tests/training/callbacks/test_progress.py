@@ -5,9 +5,9 @@ import sys
 import types
 
 import pytest
+from mec_tf.training.callbacks.progress import Progress
 
 from mec_tf.training.callbacks import progress
-from mec_tf.training.callbacks.progress import Progress
 from mec_tf.training.schedule import make_schedule
 
 

@@ -1,4 +1,4 @@
-"""Which folders are classes: those that tell images apart."""
+"""Which folders are classes."""
 
 import dataclasses
 import os

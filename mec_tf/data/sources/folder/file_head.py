@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell, of which a listing needs no more."""
+"""What a listing needs of the first bytes of a file."""
 
 from typing import NamedTuple
 

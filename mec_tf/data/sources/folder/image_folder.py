@@ -1,4 +1,4 @@
-"""A folder of images as sources, its damaged files by name and reason."""
+"""Loads a folder of images as sources and reports damaged files."""
 
 import concurrent.futures
 import os

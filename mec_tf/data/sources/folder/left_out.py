@@ -1,4 +1,4 @@
-"""Files of a folder that are left out: which, how many and why, in a line."""
+"""Reports files of a folder that are left out: which, how many and why."""
 
 import collections
 

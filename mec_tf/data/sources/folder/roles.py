@@ -1,4 +1,4 @@
-"""Which folders are splits, by their names."""
+"""The usual names of splits."""
 
 import collections
 import os

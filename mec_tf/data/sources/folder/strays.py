@@ -1,4 +1,4 @@
-"""How many images may lie astray without deciding what a folder means."""
+"""How many stray images are tolerated when a folder is interpreted."""
 
 # So many images beside folders are strays, left out by name...
 _MAX_STRAYS, _IMAGES_PER_STRAY = 5, 4

@@ -1,7 +1,7 @@
-"""What the end of a file's name claims about the file.
+"""Suffixes of file names.
 
-Names decide nothing but this: which files are not opened at all, and how a
-file is called that holds no image that we read.
+They decide only which files are not opened at all, and what a file that holds
+no readable image is called in messages.
 """
 
 import os

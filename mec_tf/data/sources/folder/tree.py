@@ -1,4 +1,4 @@
-"""The files below a folder, without what a system keeps there for itself."""
+"""The files below a folder in natural order, without system files."""
 
 import collections
 import dataclasses

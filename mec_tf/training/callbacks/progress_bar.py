@@ -1,30 +1,33 @@
-"""A line that says how far a run is, how fast, and what the loss does."""
+"""A progress bar with speed, remaining time, loss and scores."""
 
 import sys
 import time
+from collections.abc import Iterable
 
 import keras
+from rich import progress_bar
 from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+from mec_tf.training.schedule import Schedule
 
 _BAR = 20  # characters
 _SECONDS = 0.2  # between two drawings
 
 
-class Progress(keras.callbacks.Callback):
+class ProgressBar(keras.callbacks.Callback):
     """Prints one line per epoch, kept up to date inside it on a terminal.
 
-    Adds `images_per_second`, without the time that other monitors take, to the
-    logs of the epoch; it stands behind those whose logs it shows.
+    Adds `images_per_second`, without the time that other callbacks take, to the
+    logs of the epoch. Put it after the callbacks whose logs it shows.
 
     Args:
         schedule: `schedule.Schedule` of the run.
-        plotted: Names of the objective's logs that are worth a place.
+        plotted: Names of the objective's logs that are shown.
     """
 
-    def __init__(self, schedule, plotted=()):
+    def __init__(self, schedule: Schedule, plotted: Iterable[str] = ()) -> None:
         super().__init__()
         self.schedule = schedule
         self.shown = ("loss", *plotted, "rankme", "knn_accuracy")
@@ -36,7 +39,7 @@ class Progress(keras.callbacks.Callback):
         self.began = self.ended = self.drawn = time.monotonic()
         self.first_step = self.model.steps_taken
         if self.terminal.is_terminal and self.live is None:
-            # Whatever else is told meanwhile goes above the bar.
+            # Whatever else is printed meanwhile goes above the bar.
             self.live = Live(
                 console=self.terminal,
                 auto_refresh=False,
@@ -50,17 +53,17 @@ class Progress(keras.callbacks.Callback):
         self.ended = time.monotonic()
         if self.live and self.ended - self.drawn > _SECONDS:
             self.drawn = self.ended
-            self.live.update(self._drawn(logs), refresh=True)
+            self.live.update(self._line(logs), refresh=True)
 
     def on_epoch_end(self, epoch, logs=None):
         """Prints the epoch's line for good."""
         logs["images_per_second"] = self._speed()
         self.close()
         if self.terminal.is_terminal:
-            self.terminal.print(self._drawn(logs))
+            self.terminal.print(self._line(logs))
             return
-        epoch, values = self._told(logs)
-        bar = "=" * (_BAR * self._done() // self.schedule.total_steps)
+        epoch, values = self._texts(logs)
+        bar = "=" * (_BAR * self._step() // self.schedule.total_steps)
         line = f"{epoch} [{bar:<{_BAR}}] {values}"
         print(line, file=sys.stderr, flush=True)
 
@@ -70,18 +73,19 @@ class Progress(keras.callbacks.Callback):
             self.live.stop()
             self.live = None
 
-    def _done(self):
+    def _step(self):
         return self.model.steps_taken
 
     def _speed(self):
         elapsed = max(self.ended - self.began, 1e-9)
-        steps = self._done() - self.first_step
-        return steps * self.schedule.m / elapsed
+        steps = self._step() - self.first_step
+        return steps * self.schedule.batch_size / elapsed
 
-    def _told(self, logs):
-        """What stands before and behind the bar."""
-        schedule, speed, done = self.schedule, self._speed(), self._done()
-        left = (schedule.total_steps - done) * schedule.m / max(speed, 1e-9)
+    def _texts(self, logs):
+        """The texts before and after the bar."""
+        schedule, speed, done = self.schedule, self._speed(), self._step()
+        images = (schedule.total_steps - done) * schedule.batch_size
+        left = images / max(speed, 1e-9)
         values = "  ".join(
             f"{name} {logs[name]:.4g}" for name in self.shown if name in logs
         )
@@ -90,9 +94,11 @@ class Progress(keras.callbacks.Callback):
             f"{speed:,.0f} images/s  {_duration(left)} left  {values}",
         )
 
-    def _drawn(self, logs):
-        epoch, values = self._told(logs)
-        bar = ProgressBar(self.schedule.total_steps, self._done(), width=_BAR)
+    def _line(self, logs):
+        epoch, values = self._texts(logs)
+        bar = progress_bar.ProgressBar(
+            self.schedule.total_steps, self._step(), width=_BAR
+        )
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True)

@@ -1,8 +1,10 @@
-"""What each epoch measured: `metrics.csv` and TensorBoard."""
+"""Logs the metrics of each epoch to `metrics.csv` and TensorBoard."""
 
 import contextlib
 import csv
 import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -11,8 +13,8 @@ from mec_tf.errors import Unwritten
 from mec_tf.files.atomic import replaced_file
 
 
-class History(keras.callbacks.Callback):
-    """Appends one row per epoch; a resumed run goes on without a seam.
+class MetricsLogger(keras.callbacks.Callback):
+    """Appends one row per epoch, also across interruptions.
 
     Args:
         workdir: `pathlib.Path` of the run.
@@ -24,7 +26,14 @@ class History(keras.callbacks.Callback):
         logged: Names of what the objective logs besides the loss.
     """
 
-    def __init__(self, workdir, *, first_step, at_step, logged=()):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        first_step: int,
+        at_step: Mapping[str, Callable],
+        logged: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.path = workdir / "metrics.csv"
         self.at_step = at_step
@@ -44,7 +53,7 @@ class History(keras.callbacks.Callback):
         self._write()
         self.folder = workdir / "tensorboard"
         self._forget_later_events(first_step)
-        with self._faults_named(self.folder):
+        with self._reporting_write_errors(self.folder):
             self.tensorboard = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -52,20 +61,20 @@ class History(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Remembers what an epoch came to, should nobody come to its end."""
+        """Remembers the means so far, for `close_epoch`."""
         self.logs = dict(logs)
 
     def close_epoch(self, step):
-        """Writes the row of an epoch whose end was never come to.
+        """Writes the row of an epoch whose `on_epoch_end` was never called.
 
-        It holds what the steps measured, and not what looks at the epoch's end
-        would have; a row that is there stays.
+        The row has the means of the steps, but not the scores that are
+        measured at an epoch's end. An existing row is kept.
 
         Args:
             step: The epoch's last.
 
         Raises:
-            UserError: If the disk does not take it.
+            UserError: If the file cannot be written.
         """
         if not self.rows or int(self.rows[-1]["step"]) < step:
             logs = {name: float(value) for name, value in self.logs.items()}
@@ -75,11 +84,11 @@ class History(keras.callbacks.Callback):
         """Writes the epoch's row.
 
         Raises:
-            UserError: If the disk does not take it.
+            UserError: If the file cannot be written.
         """
         step = self.model.steps_taken
         row = self._add(step, epoch, logs)
-        with self._faults_named(self.folder):
+        with self._reporting_write_errors(self.folder):
             with self.tensorboard.as_default(step):
                 for name, value in row.items():
                     if name != "step":
@@ -101,7 +110,7 @@ class History(keras.callbacks.Callback):
                         events.append(record)
             if later:
                 with (
-                    self._faults_named(path),
+                    self._reporting_write_errors(path),
                     replaced_file(path) as partial,
                     tf.io.TFRecordWriter(str(partial)) as file,
                 ):
@@ -109,8 +118,8 @@ class History(keras.callbacks.Callback):
                         file.write(record)
 
     @contextlib.contextmanager
-    def _faults_named(self, path):
-        """TensorFlow has errors of its own for a full disk."""
+    def _reporting_write_errors(self, path):
+        """Turns the errors of a full disk, TensorFlow's too, into one line."""
         try:
             yield
         except (tf.errors.OpError, OSError) as error:
@@ -136,11 +145,14 @@ class History(keras.callbacks.Callback):
         table = csv.DictWriter(text, self.columns, lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
-        with self._faults_named(self.path), replaced_file(self.path) as partial:
+        with (
+            self._reporting_write_errors(self.path),
+            replaced_file(self.path) as partial,
+        ):
             partial.write_text(text.getvalue())
 
 
-def read(path):
+def read(path: Path) -> list[dict[str, str]]:
     """Rows of a `metrics.csv` as dicts of strings; none without the file."""
     if not path.exists():
         return []
@@ -148,12 +160,12 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def last_scores(workdir, step=None):
+def last_scores(workdir: Path, step: int | None = None) -> dict[str, float]:
     """The newest `rankme` and `knn_accuracy` of a run, a dict of floats.
 
     Args:
         workdir: `pathlib.Path` of the run.
-        step: What was measured later does not count; None: all does.
+        step: Rows of later steps are ignored; None: none are.
     """
     scores = {}
     for row in read(workdir / "metrics.csv"):

@@ -1,7 +1,12 @@
-"""`encoder.json`: what an exported encoder is, beside its weights."""
+"""`encoder.json`: the metadata of an export, and which run owns it."""
 
 import contextlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
 
 from mec_tf.errors import UserError
 from mec_tf.training import run_record
@@ -9,8 +14,9 @@ from mec_tf.training.run_lock import Lock
 from mec_tf.training.workdir import FLAGS_FILE
 from mec_tf.version import __version__
 
-CARD = "encoder.json"
-# What exports of all formats consist of; what else stands there is the user's.
+METADATA_FILE = "encoder.json"
+# All files that exports of any format consist of; others are the user's. A new
+# file of an export gets a line here.
 _WRITTEN = (
     "encoder.*",
     "detectron2.yaml",
@@ -20,30 +26,32 @@ _WRITTEN = (
     "assets",
     ".DS_Store",  # a Mac that looked at the folder left it
 )
-# Seconds that who exports waits for another who exports to the same folder.
+# Seconds to wait for another process that exports to the same folder.
 _WAIT_SECONDS = 60
 
 
-def refuse_what_stands_in_the_way(folder, *, overwrite, own=False):
-    """Makes sure that an export may take a folder's place.
+def check_export_dir(
+    folder: Path, *, overwrite: bool, own: bool = False
+) -> None:
+    """Makes sure that an export may be written to a folder.
 
     Args:
-        folder: `pathlib.Path` of the export to be.
-        overwrite: Whether an export that stands there may be replaced; nothing
-            else ever is.
-        own: Whether an export that stands there is of the run that asks.
+        folder: Of the export to be written.
+        overwrite: Whether an export in the folder may be replaced; nothing else
+            ever is.
+        own: Whether the export in the folder is of the same run.
 
     Raises:
-        UserError: If what stands there is no export, one to be kept, or holds
-            files that no export has.
+        UserError: If the folder is no export, or an export that must not be
+            replaced, or holds files that no export has.
     """
     if not (folder.exists() or folder.is_symlink()):
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return
-    if not (folder / CARD).is_file():
+    if not (folder / METADATA_FILE).is_file():
         raise UserError(
-            f"`export_dir`={folder} exists and is no export ({CARD} is"
+            f"`export_dir`={folder} exists and is no export ({METADATA_FILE} is"
             " missing); name another folder, or move this one away"
         )
     if not (overwrite or own):
@@ -65,11 +73,11 @@ def refuse_what_stands_in_the_way(folder, *, overwrite, own=False):
 
 
 @contextlib.contextmanager
-def export_lock(folder):
+def export_lock(folder: Path) -> Iterator[None]:
     """A context in which no other process exports to a folder.
 
     Args:
-        folder: `pathlib.Path` of the export to be.
+        folder: Of the export to be written.
 
     Raises:
         UserError: If another process does so for a minute.
@@ -84,7 +92,7 @@ def export_lock(folder):
         yield
 
 
-def made_by(folder, run_id):
+def made_by(folder: Path, run_id: str | None) -> bool | None:
     """Whether a run made an export.
 
     Args:
@@ -92,15 +100,15 @@ def made_by(folder, run_id):
         run_id: Of the run.
 
     Returns:
-        True or False; None where the card does not say which run it was:
-        versions before wrote none.
+        True or False; None if the metadata does not say, as that of older
+        versions.
     """
     found = _maker(folder).get("id")
     return None if found is None else found == run_id
 
 
-def may_be_of(folder, workdir):
-    """Whether a run may have made an export, as far as its card tells.
+def may_be_of(folder: Path, workdir: Path) -> bool:
+    """Whether a run may have made an export, going by its metadata.
 
     Args:
         folder: `pathlib.Path` of the export.
@@ -113,28 +121,28 @@ def may_be_of(folder, workdir):
 
 
 def _maker(folder):
-    """What a card says of the run that made the export, a dict."""
+    """The metadata's dict about the run that made the export."""
     try:
-        return read_card(folder).get("run") or {}
+        return read_metadata(folder).get("run") or {}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def write_card(
-    folder,
-    encoder,
+def write_metadata(
+    folder: Path,
+    encoder: keras.Model,
     *,
-    backbone,
-    image_size,
-    mean,
-    std,
-    objective,
-    dataset,
-    steps,
-    scores,
-    run=None,
-):
-    """Writes the card of an encoder.
+    backbone: str,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    objective: str | None,
+    dataset: str | None,
+    steps: int | None,
+    scores: Mapping[str, float],
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the metadata of an encoder.
 
     Args:
         folder: `pathlib.Path` of the export.
@@ -150,7 +158,7 @@ def write_card(
         run: Dict of `id` and `workdir` of the run that made it, None if none
             did.
     """
-    card = {
+    metadata = {
         "backbone": backbone,
         "feature_dim": encoder.output_shape[-1],
         "image_size": image_size,
@@ -164,11 +172,11 @@ def write_card(
         "scores": scores,
         "run": run,
     }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
 
 
-def read_card(folder):
-    """The dict of an export's card.
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Reads the metadata of an export.
 
     Args:
         folder: `pathlib.Path` of the export.
@@ -177,4 +185,4 @@ def read_card(folder):
         OSError: If there is none.
         UserError: If it is no JSON.
     """
-    return json.loads((folder / CARD).read_text())
+    return json.loads((folder / METADATA_FILE).read_text())

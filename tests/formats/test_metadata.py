@@ -1,21 +1,21 @@
-"""What an export may take the place of."""
+"""Which export may be replaced, and what its metadata tells."""
 
 import json
 
 import pytest
 
-from mec_tf.formats.card import (
-    CARD,
+from mec_tf.formats.metadata import (
+    METADATA_FILE,
+    check_export_dir,
     made_by,
     may_be_of,
-    refuse_what_stands_in_the_way,
 )
 from mec_tf.training.run_record import PRETRAINING
 from mec_tf.training.workdir import claim
 
 
 def test_a_free_name_is_free(tmp_path):
-    refuse_what_stands_in_the_way(tmp_path / "new", overwrite=False)
+    check_export_dir(tmp_path / "new", overwrite=False)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -23,27 +23,32 @@ def test_a_free_name_is_free(tmp_path):
 def test_what_is_no_export_is_never_replaced(tmp_path, overwrite, own):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="exists and is no export"):
-        refuse_what_stands_in_the_way(tmp_path, overwrite=overwrite, own=own)
+        check_export_dir(tmp_path, overwrite=overwrite, own=own)
 
 
 def test_an_export_is_replaced_by_its_run_or_on_demand(tmp_path):
-    (tmp_path / CARD).write_text("{}")
+    (tmp_path / METADATA_FILE).write_text("{}")
     with pytest.raises(ValueError, match="holds an export.*`overwrite`"):
-        refuse_what_stands_in_the_way(tmp_path, overwrite=False)
-    refuse_what_stands_in_the_way(tmp_path, overwrite=True)
-    refuse_what_stands_in_the_way(tmp_path, overwrite=False, own=True)
+        check_export_dir(tmp_path, overwrite=False)
+    check_export_dir(tmp_path, overwrite=True)
+    check_export_dir(tmp_path, overwrite=False, own=True)
 
 
 @pytest.mark.parametrize("name", ["labels.txt", "sub/report.pdf", ".gitkeep"])
 def test_a_users_file_in_an_export_keeps_it_where_it_is(tmp_path, name):
-    for ours in (CARD, "encoder.keras", "saved_model.pb", "variables/x"):
+    for ours in (
+        METADATA_FILE,
+        "encoder.keras",
+        "saved_model.pb",
+        "variables/x",
+    ):
         (tmp_path / ours).parent.mkdir(exist_ok=True)
         (tmp_path / ours).write_text("{}")
-    refuse_what_stands_in_the_way(tmp_path, overwrite=True)
+    check_export_dir(tmp_path, overwrite=True)
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("")
     with pytest.raises(ValueError, match=name.partition("/")[0]):
-        refuse_what_stands_in_the_way(tmp_path, overwrite=True)
+        check_export_dir(tmp_path, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +57,9 @@ def test_a_users_file_in_an_export_keeps_it_where_it_is(tmp_path, name):
     + [(None, None)],
 )
 def test_a_card_says_which_run_made_the_export(tmp_path, run, expected):
-    (tmp_path / CARD).write_text(json.dumps({"run": run}))
+    (tmp_path / METADATA_FILE).write_text(json.dumps({"run": run}))
     assert made_by(tmp_path, "1") is expected
-    (tmp_path / CARD).write_text("{}")
+    (tmp_path / METADATA_FILE).write_text("{}")
     assert made_by(tmp_path, "1") is None
     assert made_by(tmp_path / "nothing", "1") is None
 
@@ -66,10 +71,10 @@ def test_a_run_of_before_may_own_an_export_of_before_alone(tmp_path):
     flags = {"projector_dim": 64}
     with claim(run, flags, kind=PRETRAINING, overwrite=False) as record:
         pass
-    for card, own in (({}, True), ({"run": {"id": record.id}}, True)):
-        (export / CARD).write_text(json.dumps(card))
+    for metadata, own in (({}, True), ({"run": {"id": record.id}}, True)):
+        (export / METADATA_FILE).write_text(json.dumps(metadata))
         assert may_be_of(export, run) is own
     (run / "run.json").unlink()
     assert not may_be_of(export, run)
-    (export / CARD).write_text("{}")
+    (export / METADATA_FILE).write_text("{}")
     assert may_be_of(export, run)

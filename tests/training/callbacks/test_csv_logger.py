@@ -8,32 +8,32 @@ import pytest
 import tensorflow as tf
 
 from mec_tf.errors import UserError
-from mec_tf.training.callbacks import history as histories
-from mec_tf.training.callbacks.history import History, read
+from mec_tf.training.callbacks import csv_logger
+from mec_tf.training.callbacks.csv_logger import MetricsLogger, read
 
 
 def test_tensorboard_on_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    history = History(tmp_path, first_step=0, at_step={})
-    history.set_model(types.SimpleNamespace(steps_taken=5))
+    logger = MetricsLogger(tmp_path, first_step=0, at_step={})
+    logger.set_model(types.SimpleNamespace(steps_taken=5))
 
     def full():
         raise tf.errors.ResourceExhaustedError(None, None, "No space left")
 
-    monkeypatch.setattr(history.tensorboard, "flush", full)
+    monkeypatch.setattr(logger.tensorboard, "flush", full)
     with pytest.raises(OSError, match="tensorboard could not .*No space left"):
-        history.on_epoch_end(0, {"loss": 1.0})
+        logger.on_epoch_end(0, {"loss": 1.0})
 
 
 def test_rows_on_a_full_disk_are_one_line(tmp_path, monkeypatch):
-    history = History(tmp_path, first_step=0, at_step={})
-    history.set_model(types.SimpleNamespace(steps_taken=5))
+    logger = MetricsLogger(tmp_path, first_step=0, at_step={})
+    logger.set_model(types.SimpleNamespace(steps_taken=5))
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as `write`
 
-    monkeypatch.setattr(histories, "replaced_file", full)
+    monkeypatch.setattr(csv_logger, "replaced_file", full)
     with pytest.raises(UserError, match="metrics.csv could not .*No space"):
-        history.on_epoch_end(0, {"loss": 1.0})
+        logger.on_epoch_end(0, {"loss": 1.0})
 
 
 def points(folder):
@@ -47,11 +47,11 @@ def points(folder):
 
 
 def epochs(folder, *, first_step, steps):
-    history = History(folder, first_step=first_step, at_step={})
+    logger = MetricsLogger(folder, first_step=first_step, at_step={})
     for epoch, step in enumerate(steps):
-        history.set_model(types.SimpleNamespace(steps_taken=step))
-        history.on_epoch_end(epoch, {"loss": 1.0})
-    history.tensorboard.close()
+        logger.set_model(types.SimpleNamespace(steps_taken=step))
+        logger.on_epoch_end(epoch, {"loss": 1.0})
+    logger.tensorboard.close()
 
 
 def test_a_resumed_run_has_no_point_twice(tmp_path):
@@ -73,11 +73,13 @@ def test_a_resumed_run_has_no_point_twice(tmp_path):
 
 
 def test_an_epoch_that_nobody_came_to_the_end_of_has_a_row(tmp_path):
-    history = History(tmp_path, first_step=0, at_step={"lr": lambda _: 0.5})
-    history.on_epoch_begin(0)
-    history.on_train_batch_end(4, {"loss": tf.constant(2.0)})
-    history.close_epoch(5)
-    history.close_epoch(5)
+    logger = MetricsLogger(
+        tmp_path, first_step=0, at_step={"lr": lambda _: 0.5}
+    )
+    logger.on_epoch_begin(0)
+    logger.on_train_batch_end(4, {"loss": tf.constant(2.0)})
+    logger.close_epoch(5)
+    logger.close_epoch(5)
     (row,) = read(tmp_path / "metrics.csv")
     assert (row["step"], row["epoch"], row["loss"]) == ("5", "1", "2.0")
     assert (row["lr"], row["knn_accuracy"]) == ("0.5", "")

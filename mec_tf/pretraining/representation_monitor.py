@@ -1,4 +1,4 @@
-"""How good the representation is while it is learnt."""
+"""RankMe and kNN accuracy during pretraining."""
 
 import keras
 import tensorflow as tf
@@ -7,17 +7,17 @@ from mec_tf.evaluations import features, knn
 from mec_tf.evaluations.rankme import rankme
 
 
-class Representation(keras.callbacks.Callback):
-    """RankMe, and weighted kNN accuracy where there are labels.
+class RepresentationMonitor(keras.callbacks.Callback):
+    """Scores the representation: RankMe, and kNN accuracy if labelled.
 
     Adds `rankme`, of the projector's embeddings of the references, and
-    `knn_accuracy` of the backbone's features to the logs of the epochs that it
-    looks at.
+    `knn_accuracy` of the backbone's features to the logs of the
+    epochs that are scored.
 
     Args:
         references: Dataset of evaluation batches (`data.pipeline`).
         queries: The same of the held-out images, or None without labels.
-        every: Epochs between looks; the last epoch is always looked at.
+        every: Epochs between scores; the last epoch is always scored.
         epochs: Epochs of the run.
     """
 
@@ -45,7 +45,7 @@ class Representation(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Looks, where it is time."""
+        """Scores the representation, every `every` epochs."""
         if (epoch + 1) % self.every and epoch + 1 != self.epochs:
             return
         references = features.extract(self.encode, self.references)

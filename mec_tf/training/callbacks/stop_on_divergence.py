@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no number any more."""
+"""Stops a run when its loss becomes NaN or infinite."""
 
 import math
 
@@ -7,25 +7,25 @@ import keras
 from mec_tf.errors import Diverged
 
 
-class Divergence(keras.callbacks.Callback):
+class StopOnDivergence(keras.callbacks.Callback):
     """Raises when the loss becomes NaN or infinite.
 
-    It stands before whatever saves the run, so that the last good checkpoint
+    Put it before the checkpoint callback, so that the last good checkpoint
     stays the newest.
 
     Args:
         remedy: What the user can do about it.
     """
 
-    def __init__(self, remedy):
+    def __init__(self, remedy: str) -> None:
         super().__init__()
         self.remedy = remedy
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks at the running mean of the loss, which keeps a NaN.
+        """Checks the running mean of the loss; a NaN stays in it.
 
         Raises:
-            Diverged: At the first step that shows it.
+            Diverged: At the first such step.
         """
         if not math.isfinite(logs["loss"]):
             step = self.model.steps_taken

@@ -1,7 +1,7 @@
-"""Where an encoder that is handed on comes from.
+"""Loads an encoder to be exported.
 
-A kept checkpoint of a run, an export, PyTorch's weights, or nowhere: fresh
-weights. None of them needs the training data.
+It comes from a checkpoint of a run, from an export, from PyTorch's weights, or
+is untrained. None of these needs the training data.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from mec_tf.augment import policy
 from mec_tf.errors import UserError
 from mec_tf.files.atomic import unreplaced
 from mec_tf.formats import keras_file, mec_checkpoint, torchvision
-from mec_tf.formats.card import CARD, read_card
 from mec_tf.formats.keras_file import KERAS_FILE
+from mec_tf.formats.metadata import METADATA_FILE, read_metadata
 from mec_tf.formats.torch_file import read_torch_file
 from mec_tf.models import build_backbone, ema, heads
 from mec_tf.models.encoder import build_encoder
@@ -26,7 +26,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 NETWORKS = ("online", "target")
 
 
-class Origin(NamedTuple):
+class LoadedEncoder(NamedTuple):
     """An encoder, ready to be written in any format.
 
     Attributes:
@@ -34,16 +34,22 @@ class Origin(NamedTuple):
             `[n, d]`.
         projector: `keras.Model`, features to embeddings `[n, k]`, or None where
             there is none.
-        about: What `card.write_card` takes beside the encoder.
+        metadata: What `metadata.write_metadata` takes beside the encoder.
     """
 
     encoder: keras.Model
     projector: keras.Model | None
-    about: dict
+    metadata: dict
 
 
-def from_run(folder, *, step=None, network="online", setting="workdir"):
-    """Takes a network out of a kept checkpoint of a run.
+def from_run(
+    folder: Path,
+    *,
+    step: int | None = None,
+    network: str = "online",
+    setting: str = "workdir",
+) -> LoadedEncoder:
+    """Loads a network from a checkpoint of a run.
 
     Args:
         folder: `pathlib.Path` of the run.
@@ -78,7 +84,7 @@ def from_run(folder, *, step=None, network="online", setting="workdir"):
     online.set_weights(kept.get_weights())
     image_size = int(flags["image_size"])
     views = policy.preset(flags["views"], image_size=image_size)
-    about = {
+    metadata = {
         "backbone": flags["backbone"],
         "image_size": image_size,
         "mean": views.mean,
@@ -90,34 +96,34 @@ def from_run(folder, *, step=None, network="online", setting="workdir"):
         "run": {"id": record and record.id, "workdir": str(folder)},
     }
     encoder = build_encoder(backbone, mean=views.mean, std=views.std)
-    return Origin(encoder, projector, about)
+    return LoadedEncoder(encoder, projector, metadata)
 
 
-def from_export(folder):
-    """Opens an export again, to convert it.
+def from_export(folder: Path) -> LoadedEncoder:
+    """Loads an export, to convert it.
 
     Args:
         folder: `pathlib.Path` of an export that holds `encoder.keras`.
 
     Raises:
-        UserError: If it holds none, or a card that is no export's.
+        UserError: If it holds none, or metadata that is no export's.
     """
     try:
-        card, encoder = unreplaced(
+        stored, encoder = unreplaced(
             folder,
             lambda: (
-                read_card(folder),
+                read_metadata(folder),
                 keras.models.load_model(folder / KERAS_FILE),
             ),
         )
-        names = _about_untrained("").keys() - {"run"}
-        about = {name: card[name] for name in names}
-        about["run"] = card.get("run")  # older cards have none
+        names = _untrained_metadata("").keys() - {"run"}
+        metadata = {name: stored[name] for name in names}
+        metadata["run"] = stored.get("run")  # older exports lack it
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"`encoder`={folder} cannot be opened: it needs {KERAS_FILE} and"
-            f" {CARD}; give the folder of a SavedModel or Keras export, or"
-            " random:BACKBONE"
+            f" {METADATA_FILE}; give the folder of a SavedModel or Keras"
+            " export, or random:BACKBONE"
         ) from error
     if isinstance(encoder.output, dict):
         raise UserError(
@@ -125,11 +131,13 @@ def from_export(folder):
             f" ({', '.join(encoder.output)}); convert the run or the SavedModel"
             " that it was made from"
         )
-    return Origin(keras_file.as_encoder(encoder), None, about)
+    return LoadedEncoder(keras_file.as_encoder(encoder), None, metadata)
 
 
-def from_torch(path, backbone, *, network="online"):
-    """Takes over PyTorch's weights.
+def from_torch(
+    path: Path, backbone: str, *, network: str = "online"
+) -> LoadedEncoder:
+    """Loads PyTorch's weights.
 
     Args:
         path: A state dict of torchvision's, or a checkpoint of the MEC authors.
@@ -143,7 +151,7 @@ def from_torch(path, backbone, *, network="online"):
         UserError: If it holds other weights.
     """
     state_dict = read_torch_file(path)
-    about = _about_untrained(backbone) | {"objective": "mec"}
+    metadata = _untrained_metadata(backbone) | {"objective": "mec"}
     network_of = build_backbone(backbone)
     projector = None
     if mec_checkpoint.is_mec_checkpoint(state_dict):
@@ -160,13 +168,13 @@ def from_torch(path, backbone, *, network="online"):
         )
     else:
         torchvision.load_state_dict(network_of, state_dict)
-        about["objective"] = None
+        metadata["objective"] = None
     encoder = build_encoder(network_of, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    return Origin(encoder, projector, about)
+    return LoadedEncoder(encoder, projector, metadata)
 
 
-def untrained(backbone):
-    """The weights that training starts from.
+def untrained(backbone: str) -> LoadedEncoder:
+    """An untrained encoder.
 
     Args:
         backbone: A name that `build_backbone` knows.
@@ -174,17 +182,24 @@ def untrained(backbone):
     encoder = build_encoder(
         build_backbone(backbone), mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
-    return Origin(encoder, None, _about_untrained(backbone))
+    return LoadedEncoder(encoder, None, _untrained_metadata(backbone))
 
 
-def open_origin(encoder):
-    """The origin of a name: the folder of an export or `random:BACKBONE`."""
-    if encoder.startswith(RANDOM):
-        return untrained(encoder.removeprefix(RANDOM))
-    return from_export(Path(encoder))
+def load_encoder(name: str) -> LoadedEncoder:
+    """Loads an encoder by name.
+
+    Args:
+        name: Folder of an export, or `random:BACKBONE`.
+
+    Raises:
+        UserError: As `from_export`.
+    """
+    if name.startswith(RANDOM):
+        return untrained(name.removeprefix(RANDOM))
+    return from_export(Path(name))
 
 
-def _about_untrained(backbone):
+def _untrained_metadata(backbone):
     return {
         "backbone": backbone,
         "image_size": 224,

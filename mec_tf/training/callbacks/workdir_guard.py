@@ -1,4 +1,4 @@
-"""Ends a run that another process has taken over."""
+"""Stops a run if another process has taken over its workdir."""
 
 import time
 from pathlib import Path
@@ -8,35 +8,35 @@ import keras
 from mec_tf.training.run_lock import require_own
 from mec_tf.training.workdir import LOCK_FILE
 
-# Seconds between two looks at the lock.
+# Seconds between two checks of the lock.
 _SECONDS = 1.0
 
 
-class Ownership(keras.callbacks.Callback):
-    """Makes sure that the workdir is still this process's.
+class WorkdirGuard(keras.callbacks.Callback):
+    """Checks, once a second, that this process still holds the workdir.
 
-    It comes before the callbacks that write there.
+    Put it before the callbacks that write to the workdir.
 
     Args:
-        workdir: Of the run, which this process has claimed.
+        workdir: Workdir of the run, claimed by this process.
     """
 
     def __init__(self, workdir: Path) -> None:
         super().__init__()
         self.workdir = workdir
-        self.looked = time.monotonic()
+        self.checked_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks, once a second.
+        """Checks the lock, at most once a second.
 
         Raises:
             UserError: If another process has taken the workdir over.
         """
         now = time.monotonic()
-        if now - self.looked >= _SECONDS:
-            self.looked = now
+        if now - self.checked_at >= _SECONDS:
+            self.checked_at = now
             require_own(self.workdir / LOCK_FILE, f"`workdir`={self.workdir}")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Looks again before the epoch's row is written."""
+        """Checks the lock before the epoch's row is written."""
         require_own(self.workdir / LOCK_FILE, f"`workdir`={self.workdir}")

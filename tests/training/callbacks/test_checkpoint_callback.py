@@ -14,8 +14,8 @@ from mec_tf.data.pipeline import Gate
 from mec_tf.distribution import strategies
 from mec_tf.errors import Interrupted
 from mec_tf.optimizers import SGD
-from mec_tf.training.callbacks import saver as savers
-from mec_tf.training.callbacks.saver import SIGNALS, Saver
+from mec_tf.training.callbacks import checkpoint
+from mec_tf.training.callbacks.checkpoint import SIGNALS, CheckpointCallback
 from mec_tf.training.checkpoint import Checkpoints
 
 
@@ -71,36 +71,36 @@ class At(keras.callbacks.Callback):
 
 @pytest.fixture
 def make(tmp_path):
-    """A `Saver` of a model of its own, whose signals are given back."""
+    """A `CheckpointCallback` and its model; restores signal handlers."""
     made = []
 
     def make(**options):
         model = Counter()
         checkpoints = Checkpoints(
             tmp_path / f"{len(made)}",
-            keep=9,
+            max_to_keep=9,
             model=model.dense,
             optimizer=model.optimizer,
             means=[v.value for v in model.mean.variables],
         )
-        plan = types.SimpleNamespace(steps_per_epoch=10, total_steps=10**6)
+        schedule = types.SimpleNamespace(steps_per_epoch=10, total_steps=10**6)
         strategy = tf.distribute.get_strategy()
-        saver = Saver(
+        callback = CheckpointCallback(
             checkpoints,
-            plan,
+            schedule,
             minutes=99,
             each_epoch=False,
             workers=strategies.Workers(strategy),
             **options,
         )
-        saver.set_model(model)
-        saver.catch_signals()
-        made.append(saver)
-        return model, saver
+        callback.set_model(model)
+        callback.catch_signals()
+        made.append(callback)
+        return model, callback
 
     yield make
-    for saver in made:
-        saver.release_signals()
+    for callback in made:
+        callback.release_signals()
 
 
 def batches():
@@ -119,28 +119,28 @@ def fit(model, *callbacks, data=None):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_every_signal_saves_and_leaves(make, number):
-    model, saver = make()
+    model, callback = make()
     with pytest.raises(Interrupted) as ended:
-        fit(model, At(3, lambda: os.kill(os.getpid(), number)), saver)
+        fit(model, At(3, lambda: os.kill(os.getpid(), number)), callback)
     assert (ended.value.number, ended.value.step) == (number, 3)
-    assert saver.checkpoints.steps() == [3]
+    assert callback.checkpoints.steps() == [3]
     assert signal.Signals(number).name in str(ended.value)
 
 
 def test_nohup_stays_ignored(make):
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        _, saver = make()
+        _, callback = make()
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) == saver._on_signal
+        assert signal.getsignal(signal.SIGTERM) == callback._on_signal
     finally:
         signal.signal(signal.SIGHUP, former)
 
 
 def test_signals_are_given_back(make):
     before = [signal.getsignal(number) for number in SIGNALS]
-    _, saver = make()
-    saver.release_signals()
+    _, callback = make()
+    callback.release_signals()
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
@@ -153,10 +153,10 @@ def test_a_run_that_hangs_leaves_with_its_last_step(
     make, monkeypatch, hung_in, capfd
 ):
     codes, closed = [], []
-    monkeypatch.setattr(savers, "_exit", codes.append)
-    monkeypatch.setattr(savers, "BETWEEN_SECONDS", 2.0)
+    monkeypatch.setattr(checkpoint, "_exit", codes.append)
+    monkeypatch.setattr(checkpoint, "BETWEEN_SECONDS", 2.0)
     gate = Gate()
-    model, saver = make(gate=gate, close_epoch=closed.append)
+    model, callback = make(gate=gate, close_epoch=closed.append)
 
     def hang():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -164,13 +164,13 @@ def test_a_run_that_hangs_leaves_with_its_last_step(
         while not codes and time.monotonic() - began < 60:
             time.sleep(0.1)
         # As the process would have ended here.
-        saver.gate.lock.release()
+        callback.gate.lock.release()
         raise Left
 
     def deliver(step):
         if hung_in == "batch" and step == 15:
             # TensorFlow makes batches ahead of the steps that take them.
-            while not (saver.in_step and saver.completed == 15):
+            while not (callback.in_step and callback.completed == 15):
                 time.sleep(0.01)
             try:
                 hang()
@@ -196,17 +196,22 @@ def test_a_run_that_hangs_leaves_with_its_last_step(
 
     with pytest.raises((Left, tf.errors.OpError)):
         fit(
-            model, At(15, look(15)), At(20, look(20)), Epoch(), saver, data=data
+            model,
+            At(15, look(15)),
+            At(20, look(20)),
+            Epoch(),
+            callback,
+            data=data,
         )
     assert codes == [128 + signal.SIGTERM]
     step = 15 if hung_in == "batch" else 20
     assert closed == ([] if hung_in == "batch" else [20])
     assert "SIGTERM" in capfd.readouterr().err
     # What was saved is that step's, its counters, too.
-    assert saver.checkpoints.steps() == [step]
+    assert callback.checkpoints.steps() == [step]
     model.dense.set_weights([np.zeros([1, 1]), np.zeros([1])])
     model.steps_taken = 0
-    assert saver.checkpoints.restore()[0] == step
+    assert callback.checkpoints.restore()[0] == step
     assert model.steps_taken == step
     assert int(model.mean.count) == (step % 10 or 10)
     for one, other in zip(

@@ -1,11 +1,11 @@
-"""Saves a run by the clock, at epochs' ends and before it is taken away.
+"""Saves checkpoints: every few minutes, at epochs' ends and on signals.
 
-Of several workers the chief writes. All of them agree on when, and leave at the
-same step: about once a second each tells the others what signal it got.
+Of several workers only the chief writes. All workers save and stop at the same
+step: about once a second they exchange the signals that they have received.
 
-Python answers a signal in its main thread, which may wait inside TensorFlow for
-a batch that a dead network drive never delivers. A second thread then leaves in
-its place, with the state of the last step that was completed.
+Python handles a signal in its main thread, which may be waiting inside
+TensorFlow for a batch that a dead network drive never delivers. Then a second
+thread saves the last completed step and ends the process.
 """
 
 import contextlib
@@ -15,12 +15,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import keras
 
 from mec_tf.data.bad_images import TooManyBadImages
 from mec_tf.data.pipeline import Gate
+from mec_tf.distribution.strategies import Workers
 from mec_tf.errors import Interrupted
+from mec_tf.training.checkpoint import Checkpoints
+from mec_tf.training.schedule import Schedule
 
 # Seconds between the questions that workers ask one another inside an epoch.
 ASKING_SECONDS = 1.0
@@ -41,39 +45,41 @@ BETWEEN_SECONDS = 20.0
 SECOND_SECONDS = 2.0
 
 
-class Saver(keras.callbacks.Callback):
-    """Writes checkpoints; raises on one of `SIGNALS` once one is written.
+class CheckpointCallback(keras.callbacks.Callback):
+    """Writes checkpoints, and on one of `SIGNALS` also ends the run.
 
-    It minds signals only where `catch_signals` was called.
+    Signals are handled only after `catch_signals` has been called.
 
-    The last callback of a run: at an epoch's end the row of `metrics.csv`
-    comes first, so that no checkpoint lies between an epoch and its row.
+    Put it last among the callbacks: at an epoch's end the row of `metrics.csv`
+    is written first, so that no checkpoint lies between an epoch and its row.
 
     Args:
         checkpoints: `checkpoint.Checkpoints`.
-        plan: `schedule.Schedule` of the run.
-        minutes: Between checkpoints; they fall on a step's end.
-        each_epoch: Also at the end of each epoch. The run's end is always one.
-        workers: `distribute.Workers` of the run.
+        schedule: `schedule.Schedule` of the run.
+        minutes: Minutes between checkpoints.
+        each_epoch: Whether to save at the end of each epoch, too. The end of
+            the run is always saved.
+        workers: `strategies.Workers` of the run.
         gate: `data.pipeline.Gate` of the training batches.
-        close_epoch: Function of a step that ends an epoch: keeps what else is
-            kept of that epoch where nobody came to it; or None.
+        close_epoch: Function of the last step of an epoch, or None. It writes
+            what is due at that epoch's end (`MetricsLogger.close_epoch`) if the
+            process has to end before `on_epoch_end` is called.
     """
 
     def __init__(
         self,
-        checkpoints,
-        plan,
+        checkpoints: Checkpoints,
+        schedule: Schedule,
         *,
-        minutes,
-        each_epoch,
-        workers,
-        gate=None,
-        close_epoch=None,
-    ):
+        minutes: float,
+        each_epoch: bool,
+        workers: Workers,
+        gate: Gate | None = None,
+        close_epoch: Callable[[int], None] | None = None,
+    ) -> None:
         super().__init__()
         self.checkpoints = checkpoints
-        self.plan = plan
+        self.schedule = schedule
         self.seconds = 60 * minutes
         self.each_epoch = each_epoch
         self.workers = workers
@@ -89,9 +95,10 @@ class Saver(keras.callbacks.Callback):
         self.alarm = None
 
     def catch_signals(self):
-        """Lets a signal end the run at the end of its step: for mains.
+        """Makes signals end the run after the current step; for mains only.
 
-        `fit_resumable` gives them back, however training ends. SIGHUP stays
+        `fit_resumable` restores the handlers, however training ends.
+        SIGHUP stays
         ignored where the parent ignores it, as `nohup` does.
         """
         self.former = {
@@ -109,7 +116,7 @@ class Saver(keras.callbacks.Callback):
         ).start()
 
     def release_signals(self):
-        """Gives signals back to whoever had them before."""
+        """Restores the former signal handlers."""
         for number, handler in self.former.items():
             signal.signal(number, handler)
         self.former = {}
@@ -119,28 +126,28 @@ class Saver(keras.callbacks.Callback):
             self.alarm = None
 
     @contextlib.contextmanager
-    def kept_without_images(self):
-        """Saves the last completed step where images cannot be read any more.
+    def saved_on_bad_images(self):
+        """Saves the last completed step if images cannot be read any more.
 
         Raises:
-            TooManyBadImages: What was raised inside.
+            TooManyBadImages: As raised inside the context.
         """
         try:
             yield
         except TooManyBadImages:
             # Of several steps in one call the last may have been cut off.
-            whole = self.plan_steps_per_call == 1 or not self.in_step
+            whole = self.steps_per_call == 1 or not self.in_step
             if whole and self.completed is not None and self.workers.is_chief:
                 self._save_completed()
             raise
 
     @property
-    def plan_steps_per_call(self):
-        """Steps that are taken between two calls of this callback."""
-        return getattr(self.plan, "steps_per_execution", 1)
+    def steps_per_call(self):
+        """Training steps between two calls of this callback."""
+        return getattr(self.schedule, "steps_per_execution", 1)
 
     def keep_means(self, model):
-        """Carries the restored means of an unfinished epoch over `fit`'s reset.
+        """Keeps the restored means of an unfinished epoch from `fit`'s reset.
 
         Args:
             model: `SiameseModel`, just restored.
@@ -152,15 +159,15 @@ class Saver(keras.callbacks.Callback):
         ]
 
     def on_train_begin(self, logs=None):
-        """Starts the clock that says how long a step takes."""
+        """Starts to measure how long a step takes."""
         self.asked, self.asked_at = time.monotonic(), self.model.steps_taken
         self.completed = self.asked_at
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Gives a resumed epoch the sums that it had."""
+        """Restores the means of a resumed epoch."""
         if (
             self.resumed_means
-            and self.model.steps_taken % self.plan.steps_per_epoch
+            and self.model.steps_taken % self.schedule.steps_per_epoch
         ):
             variables = [
                 variable
@@ -174,17 +181,18 @@ class Saver(keras.callbacks.Callback):
         self.resumed_means = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        """From here on the state may move."""
+        """Notes that the state may now change."""
         with self.gate.lock:
             self.in_step = True
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves inside an epoch; its last step is left to `on_epoch_end`."""
+        """Saves inside an epoch; `on_epoch_end` saves its last step."""
         step = self.model.steps_taken
         with self.gate.lock:
             self.completed, self.in_step = step, False
         inside = (
-            step % self.plan.steps_per_epoch and step < self.plan.total_steps
+            step % self.schedule.steps_per_epoch
+            and step < self.schedule.total_steps
         )
         if inside and step >= self.next_question:
             self._save_if(step, wanted=False)
@@ -192,7 +200,7 @@ class Saver(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Saves between epochs."""
         step = self.model.steps_taken
-        finished = step >= self.plan.total_steps
+        finished = step >= self.schedule.total_steps
         self._save_if(step, wanted=self.each_epoch or finished)
 
     def _save_if(self, step, wanted):
@@ -203,12 +211,12 @@ class Saver(keras.callbacks.Callback):
             with self.gate.lock:
                 self.checkpoints.save(step)
         self.saved = time.monotonic()
-        if number and step < self.plan.total_steps:
+        if number and step < self.schedule.total_steps:
             self.workers.wait()  # until the chief has saved
-            raise Interrupted(number, step, told=self.workers.is_chief)
+            raise Interrupted(number, step, is_chief=self.workers.is_chief)
 
     def _agree(self, step):
-        """The signal that any worker got, or 0; is a checkpoint due?"""
+        """Agrees with all workers: (a signal or 0, whether to save now)."""
         now = time.monotonic()
         seconds_per_step = (now - self.asked) / max(step - self.asked_at, 1)
         due = now - self.saved >= self.seconds
@@ -227,7 +235,7 @@ class Saver(keras.callbacks.Callback):
         self.signal = number
 
     def _attend(self, reader):
-        """Leaves in the main thread's place where that does not come to it."""
+        """Ends the process if the main thread does not get to it."""
         numbers, since, leaving = [], None, False
         with open(reader, "rb", buffering=0) as alarms:
             while True:
@@ -258,7 +266,7 @@ class Saver(keras.callbacks.Callback):
         return self.in_step and self.gate.step <= self.completed
 
     def _leave(self, number):
-        """Ends the process although its main thread does not return."""
+        """Ends the process while its main thread is stuck."""
         code = 128 + number
         # Never given back: nothing may move while it is saved, or afterwards.
         self.gate.lock.acquire()
@@ -276,12 +284,13 @@ class Saver(keras.callbacks.Callback):
         _exit(code)
 
     def _save_completed(self):
-        """Saves the last completed step, in or between steps that came to none.
+        """Saves the last completed step while another one is unfinished.
 
-        A step that waits for its batch may have counted itself already: what
-        does not depend on the batch does not wait for it.
+        A step that waits for its batch may already have changed what does not
+        depend on the batch: `iterations` and the counts of the means. Both are
+        set back first.
         """
-        step, size = self.completed, self.plan.steps_per_epoch
+        step, size = self.completed, self.schedule.steps_per_epoch
         self.saved = time.monotonic()
         if step in self.checkpoints.steps():
             return
@@ -294,7 +303,7 @@ class Saver(keras.callbacks.Callback):
 
 
 def _end_at_once():
-    """After a second Ctrl-C, if the main thread does not come to it."""
+    """Ends the process after a second Ctrl-C."""
     time.sleep(SECOND_SECONDS)
     print(
         "mec_tf: Ctrl-C: stopped at once; only what was saved before is kept",
