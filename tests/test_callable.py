@@ -27,7 +27,12 @@ assert "tensorflow" not in sys.modules or "{room}" in order
 
 
 @pytest.mark.parametrize(
-    ("name", "room"), [("export", "exporting.run"), ("report", "reports.run")]
+    ("name", "room"),
+    [
+        ("evaluate", "evaluations.run"),
+        ("export", "exporting.run"),
+        ("report", "reports.run"),
+    ],
 )
 def test_in_any_order(name, room):
     for order in ORDERS:

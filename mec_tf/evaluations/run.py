@@ -10,7 +10,6 @@ from typing import Any
 from absl import logging
 
 from mec_tf.config import EvaluateConfig
-from mec_tf.config.setting import settings_of
 from mec_tf.distribution.session import session
 from mec_tf.evaluations import protocols, results
 from mec_tf.evaluations.subjects import make_subjects
@@ -120,16 +119,12 @@ def evaluate(
 
 def _claimed(config):
     """Claims the workdir for the evaluation."""
-    settings = settings_of(type(config)).values()
     return workdir.claim(
         Path(config.workdir),
         config.values(),
         kind=run_record.EVALUATION,
-        defaults={
-            one.name: one.plain(one.default)
-            for one in settings
-            if not one.options.start_only
-        },
+        defaults=type(config).defaults(),
+        formerly=type(config).formerly(),
         overwrite=config.overwrite,
         ignored=tuple(config.may_differ()),
     )

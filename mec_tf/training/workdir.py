@@ -257,7 +257,7 @@ def _compare_flags(workdir, flags, unknown, ignored):
         # Lines of flags that are None are left out, and of flags to come.
         missing = None if name in known else unknown.get(name)
         was, now = former.get(name, str(missing)), str(flags[name])
-        if was != now:
+        if not _same(was, now):
             changes.append(f"`{name}` was {was} and is now {now}")
     if gone:
         raise UserError(
@@ -271,6 +271,16 @@ def _compare_flags(workdir, flags, unknown, ignored):
             f"{workdir} holds a run with other flags: {', '.join(changes)};"
             " name another `workdir`, or start anew with `overwrite`"
         )
+
+
+def _same(was, now):
+    """Whether two texts are equal, or the same numbers: 0.50 is 0.5."""
+    if was == now:
+        return True
+    try:
+        return [*map(float, was.split(","))] == [*map(float, now.split(","))]
+    except ValueError:
+        return False
 
 
 def _write_flags(path, flags):

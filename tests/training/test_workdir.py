@@ -107,6 +107,13 @@ def test_or_the_value_that_keeps_the_old_behaviour(tmp_path):
     claim(tmp_path / "later", unset, defaults=unset)
 
 
+def test_the_same_numbers_are_the_same_flags(tmp_path):
+    claim(tmp_path / "run", FLAGS | {"head_lr": "0.50,1"})
+    claim(tmp_path / "run", FLAGS | {"head_lr": "0.5,1.0"})
+    with pytest.raises(UserError, match="`head_lr` was 0.50,1 and is now 0.5"):
+        claim(tmp_path / "run", FLAGS | {"head_lr": "0.5"})
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_flag_that_is_gone_matters_unless_at_its_default(tmp_path, old):
     was = FLAGS | {"trick": "on"}
