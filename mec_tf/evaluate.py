@@ -6,11 +6,13 @@ python -m mec_tf.evaluate --protocol=knn --encoder=exports/digits \
 
 from pathlib import Path
 
+from mec_tf import callable_module
 from mec_tf.command_line import command
 from mec_tf.config import EvaluateConfig
 from mec_tf.config.flags import Parsed, as_flags
 
 CONFIG = EvaluateConfig
+callable_module.make(__name__, "mec_tf.evaluations.run", "evaluate")
 
 
 def main(parsed: Parsed) -> None:
