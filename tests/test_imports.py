@@ -4,6 +4,8 @@ import ast
 import sys
 from pathlib import Path
 
+import pytest
+
 import mec_tf
 
 PACKAGE = Path(mec_tf.__file__).parent
@@ -105,3 +107,8 @@ def test_objectives_import_tensorflow_and_keras_alone():
                     or module.startswith("mec_tf.objectives")
                     or module == "mec_tf.errors"
                 ), f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("name", ["pretrain", "evaluate", "export", "report"])
+def test_the_package_offers_functions(name):
+    assert callable(getattr(mec_tf, name))

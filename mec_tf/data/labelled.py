@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mec_tf.data.sources.source import Source
 from mec_tf.errors import UserError
 
 # Of random numbers, one for each purpose: a part that is held out is not the
@@ -14,7 +15,7 @@ from mec_tf.errors import UserError
 _FRACTION, _HOLD_OUT = 8, 9
 
 
-def check(train, test):
+def check(train: Source, test: Source) -> None:
     """Makes sure that splits that were given apart have the same classes.
 
     Args:
@@ -41,7 +42,7 @@ def _classes_used(source):
     return [source.class_names[label] for label in np.unique(source.labels)]
 
 
-def fraction(source, share, *, seed):
+def fraction(source: Source, share: float, *, seed: int) -> Source:
     """The same share of every class, drawn at random.
 
     As SimCLR's 1 % and 10 % of ImageNet, class by class; at least one image of
@@ -62,7 +63,7 @@ def fraction(source, share, *, seed):
     return source.part(np.flatnonzero(chosen), f"{100 * share:g} % of {of}")
 
 
-def hold_out(source, share, *, seed):
+def hold_out(source: Source, share: float, *, seed: int) -> np.ndarray:
     """Holds a share of every class out: at least one image, but not its last.
 
     Args:
@@ -105,7 +106,7 @@ def _drawn(source, share, seed, stream, leave):
     return chosen
 
 
-def listed(source, path):
+def listed(source: Source, path: str) -> Source:
     """The images that a file names, one per line.
 
     Such as SimCLR's published lists of ImageNet files. A line may be a bare

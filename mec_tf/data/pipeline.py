@@ -83,7 +83,7 @@ def training_batches(
     Raises:
         UserError: if the batch is larger than the source, or does not divide.
         TooManyBadImages: while it is read, as one of TensorFlow's errors (see
-            `bad_images.named`), when there are no images any more to take in
+            `bad_images.reporting_failures`), when no images are left to take in
             place of those that cannot be read.
     """
     if not 1 <= batch_size <= source.size:

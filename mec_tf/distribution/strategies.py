@@ -14,7 +14,7 @@ ON_ONE_MACHINE = ("auto", "one_device", "mirrored")
 STRATEGIES = (*ON_ONE_MACHINE, "multi_worker")
 
 
-def split_cpu(count):
+def split_cpu(count: int) -> None:
     """Splits the CPU into `count` logical devices (before any op runs).
 
     Lets `mirrored` be tried on a machine without GPUs. A process can do it
@@ -29,7 +29,7 @@ def split_cpu(count):
     )
 
 
-def get_strategy(name):
+def get_strategy(name: str) -> tf.distribute.Strategy:
     """The `tf.distribute.Strategy` of a name.
 
     Args:
@@ -55,7 +55,9 @@ def get_strategy(name):
     )
 
 
-def compiles_steps(jit, strategy, *, deterministic):
+def compiles_steps(
+    jit: str, strategy: tf.distribute.Strategy, *, deterministic: bool
+) -> bool:
     """Whether XLA is to compile a training step.
 
     Args:
@@ -99,7 +101,7 @@ def _multi_worker():
         ) from error
 
 
-def devices(strategy):
+def devices(strategy: tf.distribute.Strategy) -> list[str]:
     """Names of the devices that a strategy computes on, such as `CPU:0`.
 
     Of several workers, those of this one.
@@ -125,7 +127,7 @@ def current_replicas():
     )
 
 
-def rows_per_replica(strategy, batch_size):
+def rows_per_replica(strategy: tf.distribute.Strategy, batch_size: int) -> int:
     """Rows of a global batch that each replica gets.
 
     Raises:
@@ -227,7 +229,7 @@ class Workers:
         """Waits until every worker waits here."""
         self.gather([0])
 
-    def must_agree(self, number, what):
+    def must_agree(self, number: int, what: str) -> None:
         """Waits for all workers and compares a number.
 
         Raises:
@@ -262,7 +264,7 @@ class Workers:
             ) from error
 
 
-def lost_worker(text, own):
+def lost_worker(text: str, own: str | None) -> str:
     """The worker that TensorFlow's error is about, or `another worker`.
 
     Args:

@@ -1,9 +1,11 @@
 """RankMe: how many dimensions a representation uses, without labels."""
 
+from typing import Any
+
 import numpy as np
 
 
-def rankme(embeddings):
+def rankme(embeddings: Any) -> float:
     """Effective rank of embeddings.
 
     exp of the entropy of the normalised singular values (Garrido et al.,

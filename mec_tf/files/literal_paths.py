@@ -16,7 +16,7 @@ from mec_tf.errors import UserError
 _SPECIAL = frozenset("[\\")
 
 
-def is_pattern(path):
+def is_pattern(path: str | Path) -> bool:
     """Whether TensorFlow takes a path for another than it is."""
     return bool(_SPECIAL & set(str(path)))
 

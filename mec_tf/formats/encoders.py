@@ -1,6 +1,8 @@
 """Encoders by name: an export, a run, or an untrained baseline."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,7 +24,7 @@ _NOTHING = (
 )
 
 
-def open_encoder(name):
+def open_encoder(name: str) -> tuple[Callable, dict[str, Any]]:
     """Opens an encoder for inference.
 
     Args:
@@ -62,7 +64,7 @@ def open_encoder(name):
     return (lambda images: encode(to_unit_range(images))), metadata
 
 
-def open_model(name):
+def open_model(name: str) -> tuple[keras.Model, dict[str, Any]]:
     """Opens an encoder whose weights can be trained on.
 
     Args:
@@ -105,7 +107,7 @@ def _open_model(name):
     raise UserError(_NOTHING.format(name=name))
 
 
-def require_weights(name):
+def require_weights(name: str) -> None:
     """Makes sure that there is something to train.
 
     Raises:
@@ -118,7 +120,7 @@ def require_weights(name):
         )
 
 
-def trained_at(name):
+def trained_at(name: str) -> int | None:
     """Side of the images that an encoder was trained at, or None.
 
     Raises:

@@ -4,6 +4,8 @@ Its batch norm is Keras' own, which in inference computes what ours does. Read
 back here it is ours again, so that it trains as the rest of `mec_tf` does.
 """
 
+from pathlib import Path
+
 import keras
 
 from mec_tf.formats.pixel_range import with_guess
@@ -14,7 +16,13 @@ from mec_tf.models.resnet import ARCHITECTURES, resnet
 KERAS_FILE = "encoder.keras"
 
 
-def write(encoder, path, *, projector=None, intermediate=False):
+def write(
+    encoder: keras.Model,
+    path: Path,
+    *,
+    projector: keras.Model | None = None,
+    intermediate: bool = False,
+) -> None:
     """Writes an encoder so that it loads without `mec_tf`.
 
     Args:
@@ -34,7 +42,7 @@ def write(encoder, path, *, projector=None, intermediate=False):
     portable.save(path)
 
 
-def as_encoder(model):
+def as_encoder(model: keras.Model) -> keras.Model:
     """An encoder of ours out of what Keras read from a file.
 
     Args:

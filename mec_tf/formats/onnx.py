@@ -1,12 +1,15 @@
 """Encoders as ONNX graphs, for runtimes without TensorFlow."""
 
+from pathlib import Path
+
+import keras
 import tensorflow as tf
 
 from mec_tf.errors import MissingPackage
 from mec_tf.files.atomic import replaced_file
 
 
-def write_onnx(encoder, path):
+def write_onnx(encoder: keras.Model, path: Path) -> None:
     """Writes an encoder as an ONNX graph with free n, h and w.
 
     Batch norm is in inference mode and folded into the convolutions. The file

@@ -4,6 +4,11 @@ A folder with `saved_model.pb` and `variables/` (TensorFlow's reusable
 SavedModel), `encoder.keras`, and `encoder.json` that says what it is.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -134,7 +139,14 @@ def _not_empty(images):
     return tf.concat([images, blank], axis=0)
 
 
-def save(encoder, folder, *, projector=None, intermediate=False, **metadata):
+def save(
+    encoder: keras.Model,
+    folder: Path,
+    *,
+    projector: keras.Model | None = None,
+    intermediate: bool = False,
+    **metadata: Any,
+) -> None:
     """Writes an encoder to a folder, whole or not at all.
 
     A warning names a folder in which TensorFlow itself does not find it.
@@ -169,7 +181,7 @@ def save(encoder, folder, *, projector=None, intermediate=False, **metadata):
         )
 
 
-def holds(folder, encoder):
+def holds(folder: Path, encoder: keras.Model) -> bool:
     """Whether the weights of an export are those of an encoder, bit for bit.
 
     Args:
@@ -188,7 +200,7 @@ def holds(folder, encoder):
     return all(map(np.array_equal, saved, weights))
 
 
-def load(folder):
+def load(folder: Path) -> tuple[Callable, dict[str, Any]]:
     """Reads an exported encoder from disk alone.
 
     Args:

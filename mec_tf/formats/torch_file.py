@@ -1,6 +1,8 @@
 """PyTorch's files of weights, read and written with `torch`."""
 
 import pickle
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from mec_tf.errors import MissingPackage, UserError
 from mec_tf.files.atomic import replaced_file
 
 
-def read_torch_file(path):
+def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """Reads a state dict from a `.pth` or `.pth.tar` file.
 
     Only tensors and plain containers are unpickled, so that a file from others
@@ -51,7 +53,7 @@ def read_torch_file(path):
     return {name: _to_numpy(tensor) for name, tensor in content.items()}
 
 
-def write_torch_file(path, state_dict):
+def write_torch_file(path: Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Writes a state dict as a `.pth` file that `torch.load` reads.
 
     The file appears whole or not at all.

@@ -7,6 +7,7 @@ dict of NumPy arrays: `torch` is not needed here, and
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ _COUNTER = ".num_batches_tracked"
 _SHOWN = 4
 
 
-def layer_name(name):
+def layer_name(name: str) -> str:
     """PyTorch's name of a layer of `mec_tf.models.resnet`.
 
     Example:
@@ -34,7 +35,9 @@ def layer_name(name):
     return ".".join(filter(None, parts.groups())) if parts else name
 
 
-def to_state_dict(backbone, *, rename=layer_name):
+def to_state_dict(
+    backbone: keras.Model, *, rename: Callable[[str], str] = layer_name
+) -> dict[str, np.ndarray]:
     """The weights under torchvision's names and in PyTorch's layout.
 
     Args:
@@ -62,7 +65,12 @@ def to_state_dict(backbone, *, rename=layer_name):
     return state_dict
 
 
-def load_state_dict(backbone, state_dict, *, rename=layer_name):
+def load_state_dict(
+    backbone: keras.Model,
+    state_dict: Mapping[str, np.ndarray],
+    *,
+    rename: Callable[[str], str] = layer_name,
+) -> None:
     """Sets the weights to those of torchvision's state dict.
 
     Args:

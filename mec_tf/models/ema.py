@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 
-def copy_as_target(online):
+def copy_as_target(online: keras.Model) -> keras.Model:
     """Copies a network, with equal weights, as one that is not trained.
 
     The copy has no trainable variables, but its layers stay in training mode
@@ -25,7 +25,9 @@ def copy_as_target(online):
     return target
 
 
-def update_ema(target, online, momentum):
+def update_ema(
+    target: keras.Model, online: keras.Model, momentum: float | tf.Tensor
+) -> None:
     """Moves the target's parameters towards the online network's.
 
     target <- momentum * target + (1 - momentum) * online, for every parameter

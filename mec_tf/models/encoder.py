@@ -1,13 +1,16 @@
 """The encoder that is exported: normalisation and backbone."""
 
 import re
+from collections.abc import Sequence
 
 import keras
 
 from mec_tf.errors import UserError
 
 
-def build_encoder(backbone, *, mean, std):
+def build_encoder(
+    backbone: keras.Model, *, mean: Sequence[float], std: Sequence[float]
+) -> keras.Model:
     """Puts the normalisation of the training images in front of a backbone.
 
     Args:
@@ -47,7 +50,7 @@ def join(normalization, backbone, *, before=None):
     return keras.Model(images, features, name="encoder")
 
 
-def in_float32(encoder):
+def in_float32(encoder: keras.Model) -> keras.Model:
     """A copy that computes in float32, whatever the training computed in.
 
     Args:
@@ -75,17 +78,22 @@ def _float32_config(config):
     return config
 
 
-def backbone_of(encoder):
+def backbone_of(encoder: keras.Model) -> keras.Model:
     """The backbone, `keras.Model`, inside what `build_encoder` returned."""
     return encoder.layers[-1]
 
 
-def normalization_of(encoder):
+def normalization_of(encoder: keras.Model) -> keras.layers.Layer:
     """Its `keras.layers.Normalization`."""
     return encoder.get_layer("normalization")
 
 
-def with_more_outputs(encoder, *, projector=None, intermediate=False):
+def with_more_outputs(
+    encoder: keras.Model,
+    *,
+    projector: keras.Model | None = None,
+    intermediate: bool = False,
+) -> keras.Model:
     """Lets an encoder return more than its features.
 
     Args:

@@ -8,7 +8,9 @@ from mec_tf.errors import UserError
 from mec_tf.models.batch_norm import BatchNormalization
 
 
-def build_projector(input_dim, *, dim, layers, hidden_dim=None):
+def build_projector(
+    input_dim: int, *, dim: int, layers: int, hidden_dim: int | None = None
+) -> keras.Model:
     """Builds the projector, from features to embeddings.
 
     Each layer is a linear map without bias and a batch norm; all but the last
@@ -47,7 +49,7 @@ def build_projector(input_dim, *, dim, layers, hidden_dim=None):
     return keras.Model(features, x, name="projector")
 
 
-def build_predictor(input_dim, *, hidden_dim):
+def build_predictor(input_dim: int, *, hidden_dim: int) -> keras.Model:
     """Builds the predictor, from online embeddings to target embeddings.
 
     Linear without bias, batch norm, ReLU, linear with bias.

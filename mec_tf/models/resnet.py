@@ -54,7 +54,7 @@ ARCHITECTURES |= {
 }
 
 
-def resnet(name):
+def resnet(name: str) -> keras.Model:
     """Builds the residual network of that name.
 
     Every residual branch starts at zero: the last batch norm of each block has

@@ -6,6 +6,7 @@ first step has the start value and its last step, W - 1, the final one.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -61,7 +62,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def ema_momentum(step, *, base, total_steps):
+def ema_momentum(step: Any, *, base: float, total_steps: int) -> Any:
     """The momentum of the target network, from `base` at step 0 towards 1.
 
     tau_k = 1 - (1 - tau_0) (cos(pi k / K) + 1) / 2.

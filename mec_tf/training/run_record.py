@@ -9,6 +9,7 @@ import dataclasses
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 from mec_tf.errors import UserError
 from mec_tf.files.atomic import replaced_file
@@ -81,7 +82,7 @@ def kind_of(record: Record | None, flags: dict) -> str | None:
     return next((k for n, k in _FLAG_OF_KIND.items() if n in flags), None)
 
 
-def of_images(source) -> dict:
+def of_images(source: Any) -> dict[str, Any]:
     """What is recorded of a `data.sources.Source`."""
     return {
         "description": source.description,

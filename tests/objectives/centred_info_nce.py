@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from mec_tf.objectives import Objective, pairing
+from mec_tf.objectives import objective, pairing
 
 
-class CentredInfoNCE(Objective):
+class CentredInfoNCE(objective.Objective):
     logged = ("similarity",)  # a column of metrics.csv
     plotted = {"similarity": "cosine of positives"}  # and a curve
 
