@@ -27,6 +27,7 @@ import importlib
 from mec_tf.version import __version__ as __version__
 
 _CONFIGS = ("PretrainConfig", "EvaluateConfig", "ExportConfig", "ReportConfig")
+_ERRORS = ("UserError",)
 _PRETRAINING = ("pretrain", "Run")
 # The commands are modules that can be called, as functions of their configs.
 _ROOMS = ("objectives", "models", "optimizers", "formats")
@@ -37,6 +38,8 @@ def __getattr__(name):
     """Imports what is asked for: a config, a function or a room."""
     if name in _CONFIGS:
         return getattr(importlib.import_module("mec_tf.config"), name)
+    if name in _ERRORS:
+        return getattr(importlib.import_module("mec_tf.errors"), name)
     if name in _PRETRAINING:
         return getattr(importlib.import_module("mec_tf.pretraining.run"), name)
     if name in _ROOMS + _COMMANDS:
@@ -46,7 +49,9 @@ def __getattr__(name):
 
 def __dir__():
     """Also names what is not imported yet."""
-    return sorted({*globals(), *_CONFIGS, *_PRETRAINING, *_ROOMS, *_COMMANDS})
+    return sorted(
+        {*globals(), *_CONFIGS, *_ERRORS, *_PRETRAINING, *_ROOMS, *_COMMANDS}
+    )
 
 
 if "tensorflow" not in sys.modules:

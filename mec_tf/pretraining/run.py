@@ -41,7 +41,8 @@ class Run:
     Attributes:
         workdir: Folder of the run.
         export_dir: Folder of the exported encoder.
-        metrics: Rows of `metrics.csv`, dicts of strings.
+        metrics: Rows of `metrics.csv`, one per epoch, as numbers by name; None
+            where a field is empty.
         encoder: `keras.Model` in float32, RGB images `[n, h, w, 3]` in [0, 1]
             to features `[n, k]`; the one that was exported.
         is_chief: Whether this process is the one that wrote; of several workers
@@ -50,7 +51,7 @@ class Run:
 
     workdir: Path
     export_dir: Path
-    metrics: list[dict[str, str]]
+    metrics: list[dict[str, float | None]]
     encoder: keras.Model
     is_chief: bool = True
 
@@ -163,7 +164,7 @@ def _pretrain(config, here, stack, say, catch_signals):
     if workers.is_chief and not exported:
         _export(config, built, encoder, record)
     workers.wait()
-    rows = csv_logger.read(run / "metrics.csv")
+    rows = csv_logger.read_numbers(run / "metrics.csv")
     return Run(run, export, rows, encoder, workers.is_chief)
 
 

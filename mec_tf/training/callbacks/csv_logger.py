@@ -160,6 +160,14 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def read_numbers(path: Path) -> list[dict[str, float | None]]:
+    """Rows of a `metrics.csv` as numbers; None where a field is empty."""
+    return [
+        {name: float(text) if text else None for name, text in row.items()}
+        for row in read(path)
+    ]
+
+
 def last_scores(workdir: Path, step: int | None = None) -> dict[str, float]:
     """The newest `rankme` and `knn_accuracy` of a run, a dict of floats.
 
