@@ -11,12 +11,13 @@ import types
 
 
 def make(name: str, room: str, function: str) -> None:
-    """Lets a module be called.
+    """Makes a module callable.
 
     Args:
-        name: Of the module. Where it is run as a command, nothing is done.
+        name: `__name__` of the module; if it is run as a command, nothing is
+            done.
         room: Module of the function, imported once it is called.
-        function: That the call is handed on to.
+        function: Name of the function that is called.
     """
     if name == "__main__":
         return

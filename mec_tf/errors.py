@@ -14,11 +14,11 @@ class UserError(ValueError):
 
 
 class Unwritten(UserError, OSError):
-    """What a run keeps could not be written; what it kept before is intact."""
+    """A file could not be written; earlier files are intact."""
 
 
 class Diverged(UserError, FloatingPointError):
-    """The loss is no number any more."""
+    """The loss became NaN or infinite."""
 
 
 class MissingPackage(UserError, ImportError):

@@ -173,7 +173,7 @@ def preset(
     local_area=(0.05, 0.14),
     **overrides,
 ):
-    """Looks a policy up by name, and changes what is asked for.
+    """Returns a preset policy with some of its settings changed.
 
     With local views (multi-crop), areas are SwAV's (Caron et al., 2020): the
     global views do not crop below 0.14 of the image, the local ones not above

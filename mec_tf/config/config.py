@@ -107,7 +107,7 @@ class Config:
         return self
 
     def values(self) -> dict[str, Any]:
-        """What a run is recorded with: name to value, sorted by name.
+        """The values that a run records, by name, sorted.
 
         Values are those of a flagfile (0 for a mode, one text for a list), in
         JSON's types. What only says how to start is left out.
@@ -119,7 +119,7 @@ class Config:
         }
 
     def to_flags(self) -> dict[str, str]:
-        """What `flags.cfg` holds: `values` as texts, without those of None."""
+        """The content of `flags.cfg`: `values` as texts, without None."""
         return {
             name: str(value)
             for name, value in self.values().items()
@@ -137,7 +137,7 @@ class Config:
 
     @classmethod
     def formerly(cls) -> dict[str, Any]:
-        """What runs had of older versions, where it is not the default."""
+        """Values that runs of older versions had, if not the defaults."""
         return {
             name: one.plain(one.options.formerly)
             for name, one in settings_of(cls).items()

@@ -31,7 +31,7 @@ class Data(Config):
     )
 
     def source_options(self) -> dict[str, object]:
-        """What `data.sources.load` takes, but for the seed."""
+        """Keyword arguments of `data.sources.load`, without the seed."""
         return {
             "dataset": self.dataset,
             "data_dir": self.data_dir,

@@ -106,7 +106,7 @@ class EvaluateConfig(
     )
 
     def source_options(self) -> dict[str, object]:
-        """What `data.sources.load` takes."""
+        """Keyword arguments of `data.sources.load`."""
         return {**super().source_options(), "seed": self.seed}
 
     def with_default_paths(self, name: str | None) -> Self:

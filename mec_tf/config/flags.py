@@ -14,7 +14,7 @@ from mec_tf.config.config import Config
 from mec_tf.config.setting import Setting, settings_of
 from mec_tf.errors import UserError
 
-# What every main takes beside its config's.
+# Flags of every main besides its config's.
 _GENERAL = {
     "preset": "Flagfile that comes with the package, by name: {presets}.",
     "flagfile": "File of flags, one a line; may be repeated and name others.",
@@ -27,7 +27,7 @@ _WISHES = ("help", "helpshort", "helpfull", "version")
 
 
 class Parsed(NamedTuple):
-    """What a command line says.
+    """A parsed command line.
 
     Attributes:
         config: Of the class that was asked for.
@@ -45,7 +45,7 @@ class Parsed(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What is read before a config is made of it; see `Parsed`."""
+    """Settings that were given, before a config is made; see `Parsed`."""
 
     given: dict[str, Any]
     verbosity: int | None
@@ -121,7 +121,7 @@ def read(config: type[Config], arguments: list[str]) -> Given:
 
 
 def run_name(arguments: list[str]) -> str | None:
-    """What a run is called after: the last flagfile or preset, or None."""
+    """The name of a run: its last flagfile or preset, or None."""
     return presets.last_name(arguments)
 
 

@@ -49,7 +49,7 @@ class Networks(Config):
 
 
 def check_backbone(name: str) -> None:
-    """Refuses a backbone that nobody knows.
+    """Refuses an unknown backbone.
 
     Whether Keras has the network after `keras:` shows when it is built.
 

@@ -30,7 +30,7 @@ class Optimisation(Config):
     steps_per_execution: int = setting(
         1,
         "Steps per call into TensorFlow, which saves time where steps are"
-        " short. Checkpoints, SIGTERM and the progress line wait for that many"
+        " short. Checkpoints, SIGTERM and the progress bar wait for that many"
         " steps. Where it does not divide an epoch the next smaller number"
         " that does is taken.",
         least=1,

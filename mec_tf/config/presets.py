@@ -9,7 +9,7 @@ _OPTIONS = ("flagfile", "preset")
 
 
 def folder() -> Path:
-    """Where the flagfiles lie: in the package, or beside it in a checkout."""
+    """The folder of the flagfiles: in the package, or in a checkout."""
     package = Path(str(importlib.resources.files("mec_tf")))
     installed = package / "flags"
     return installed if installed.is_dir() else package.parent / "flags"

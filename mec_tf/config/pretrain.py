@@ -83,11 +83,11 @@ class Pretraining(
             )
 
     def source_options(self) -> dict[str, object]:
-        """What `data.sources.load` takes."""
+        """Keyword arguments of `data.sources.load`."""
         return {**super().source_options(), "seed": self.seed}
 
     def policy_options(self) -> dict[str, object]:
-        """What `augment.policy.preset` takes."""
+        """Keyword arguments of `augment.policy.preset`."""
         return {**super().policy_options(), "image_size": self.image_size}
 
 

@@ -193,7 +193,7 @@ class Setting:
         return ",".join(map(str, values))
 
     def expected(self) -> str:
-        """What a value must be, in words."""
+        """A description of allowed values."""
         options = self.options
         if options.choices:
             text = f"one of {', '.join(options.choices)}"

@@ -99,7 +99,7 @@ class Views(Config):
     )
 
     def policy_options(self) -> dict[str, object]:
-        """What `augment.policy.preset` takes, but for the image's size."""
+        """Keyword arguments of `augment.policy.preset`, less `image_size`."""
         options = {
             "name": self.views,
             "local_crops": self.local_crops,

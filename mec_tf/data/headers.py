@@ -88,7 +88,7 @@ def _unread(header, found):
 
 
 def objection(header):
-    """Says why a file cannot be read as an image, or None where it may be.
+    """The reason why a file cannot be read as an image, or None.
 
     Args:
         header: the file's first bytes, up to `LENGTH` of them.
@@ -129,7 +129,7 @@ def orientation(header):
 
 
 def wanted(header):
-    """How many bytes of a file tell its orientation, as far as these tell.
+    """How many bytes of a file must be read for its orientation.
 
     More than `LENGTH` where other segments, such as a large colour profile,
     stand before Exif.

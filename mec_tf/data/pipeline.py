@@ -343,7 +343,7 @@ def evaluation_batches(
 
 
 def _noted(source, batch, used, reach):
-    """Tells the source what could not be read, and leaves out the blanks."""
+    """Reports unreadable images to the source and drops their blanks."""
     if source.bad is None:
         return batch
     noted = tf.numpy_function(

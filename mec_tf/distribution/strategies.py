@@ -113,7 +113,7 @@ def devices(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def current_replicas():
-    """How the calling replica reaches the others: `objectives.Replicas`."""
+    """The `objectives.Replicas` of the calling replica."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return ALONE

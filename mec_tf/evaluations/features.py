@@ -13,7 +13,7 @@ _BLOCK = 2**20  # bytes
 
 
 class Features(NamedTuple):
-    """What an encoder says of a set.
+    """Features of a set of images.
 
     Attributes:
         values: float32 `[n, d]`; memory-mapped where they lie on disk.

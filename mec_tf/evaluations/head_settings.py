@@ -17,7 +17,7 @@ from mec_tf.training.callbacks.workdir_guard import WorkdirGuard
 
 
 def head_training(subject: Subject, config: EvaluateConfig) -> HeadTraining:
-    """How heads on an encoder are trained."""
+    """The `HeadTraining` of a config."""
     return HeadTraining(
         batch_size=config.batch_size,
         epochs=config.epochs,

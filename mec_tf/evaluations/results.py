@@ -33,7 +33,7 @@ def scores_path(
     check: Callable[[str], Path] | None = None,
     default: Path | None = None,
 ) -> Path | None:
-    """Where the JSON goes, made sure of before anything is computed.
+    """The path of the JSON, checked before anything is computed.
 
     Args:
         config: Of the evaluation.

@@ -29,7 +29,7 @@ class Transfer(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What others report for a suite, with a ResNet-50 of ImageNet.
+    """Published results of a suite, of ResNet-50 pretrained on ImageNet.
 
     Attributes:
         method: Whose encoder.

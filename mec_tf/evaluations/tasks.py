@@ -11,11 +11,11 @@ from mec_tf.errors import UserError
 
 
 class Task(NamedTuple):
-    """What an encoder is scored on.
+    """Labelled images and the metric to score an encoder with.
 
     Attributes:
-        train: Labelled `Source`: what is learnt from, or compared with.
-        test: Labelled `Source`: what is scored.
+        train: Labelled `Source` to train on or to compare with.
+        test: Labelled `Source` to score.
         metric: Name of the score.
     """
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
 def make_task(
     config: EvaluateConfig, *, metric: str | None, **dataset: str
 ) -> Task:
-    """Loads the labelled images that the settings leave.
+    """Loads the labelled images of a config.
 
     Args:
         config: Of the evaluation.
@@ -64,7 +64,7 @@ def make_task(
 def validation_part(
     source: Source, config: EvaluateConfig
 ) -> np.ndarray | None:
-    """Which labelled images choose, boolean `[n]`, or None: none of them."""
+    """A mask of the validation images, boolean `[n]`, or None for none."""
     if not config.validation_fraction:
         return None
     return labelled.hold_out(

@@ -69,7 +69,7 @@ def _load(config: ExportConfig) -> LoadedEncoder:
 
 
 def _extra_outputs(config, loaded):
-    """What the encoder returns beside its features."""
+    """The outputs of the encoder besides its features."""
     if config.include_projector and loaded.projector is None:
         raise UserError(
             "there is no projector to include; give the `workdir` of a run or"

@@ -76,7 +76,7 @@ def remove_folder(path):
     """Removes a folder, or a link to one; no part of it stays in its place."""
     path = Path(path)
     _mend(path)
-    # First its name, so that nobody meets a half.
+    # Renamed first, so that no reader finds half of it.
     doomed = partial_of(path)
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, doomed)
@@ -136,7 +136,7 @@ def unreplaced(path, read):
 
 
 def partial_of(path):
-    """A name beside `path` that is nobody else's, to write to."""
+    """A unique temporary name next to `path`, to write to."""
     return _temporary_of(path, "partial")
 
 
@@ -179,7 +179,7 @@ def _put_in_place(partial, path):
 
 
 def _put_back(former, path):
-    """Lets the former content stand at the path again, if nothing does."""
+    """Restores the former content of the path if nothing is there."""
     try:
         if not os.path.lexists(path):
             os.rename(former, path)

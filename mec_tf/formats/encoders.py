@@ -86,7 +86,7 @@ def open_model(name: str) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def _whole(name, read):
-    """What `read` returns of an export that nobody replaced meanwhile."""
+    """Calls `read` again if the export is replaced meanwhile."""
     path = Path(name)
     # A run may write to its workdir at any time.
     if name.startswith(RANDOM) or (path / FLAGS_FILE).exists():

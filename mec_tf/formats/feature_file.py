@@ -25,7 +25,7 @@ _TABLE = ("name", "class", "path")
 
 
 def json_path_of(path: str | Path) -> Path:
-    """The JSON beside a file of features: its own, whatever else is there."""
+    """The path of the JSON of a file of features, such as `f.npy.json`."""
     path = Path(path)
     return path.with_name(f"{path.name}.json")
 

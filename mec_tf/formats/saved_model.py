@@ -78,7 +78,7 @@ def reusable(encoder):
 
 
 def signatures(encoder, image_size, *, projector=None, intermediate=False):
-    """What a server offers, each a function from `images` to a dict.
+    """The serving signatures: functions from `images` to a dict.
 
     Args:
         encoder: As for `reusable`.

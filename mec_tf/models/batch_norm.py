@@ -141,7 +141,7 @@ class BatchNormalization(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        """What the constructor takes, for serialisation."""
+        """The arguments of the constructor, for serialisation."""
         return super().get_config() | {
             "momentum": self.momentum,
             "epsilon": self.epsilon,

@@ -32,7 +32,7 @@ def build_encoder(
 
 
 def join(normalization, backbone, *, before=None):
-    """What `build_encoder` returns, of layers that are there already.
+    """Joins existing layers to an encoder, as `build_encoder` returns it.
 
     Args:
         normalization: `keras.layers.Normalization`, which is copied.
@@ -94,7 +94,7 @@ def with_more_outputs(
     projector: keras.Model | None = None,
     intermediate: bool = False,
 ) -> keras.Model:
-    """Lets an encoder return more than its features.
+    """Adds outputs to an encoder.
 
     Args:
         encoder: What `build_encoder` returned. Its variables are shared.

@@ -18,7 +18,7 @@ from mec_tf.errors import UserError
 
 
 def count(micro_batch_size, *, batch_size, replicas):
-    """How many micro-batches each replica takes one after the other.
+    """The number of micro-batches per replica and step.
 
     Args:
         micro_batch_size: Images per micro-batch, over all replicas; None or 0:
@@ -56,7 +56,7 @@ def loss_and_gradients(
     learned,
     state,
 ):
-    """What one tape over the whole batch would give, part by part.
+    """Loss and gradients of the whole batch, computed in parts.
 
     Layers in training mode see one part at a time, so batch norm's statistics
     are those of a micro-batch. What the first pass does to the state of the

@@ -191,7 +191,7 @@ class SiameseModel(MultiWorkerFit):
         return self.optimizer.scale_loss(loss), (embeddings, logs)
 
     def by_micro_batches(self, batch, step):
-        """What `compare` passes on, and gradients, one part at a time."""
+        """As `compare`, with gradients, computed in micro-batches."""
         embedding = tf.TensorSpec(
             [
                 batch["views"][0].shape[0] // self.micro_batches,

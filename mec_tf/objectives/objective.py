@@ -48,7 +48,7 @@ class Objective(keras.layers.Layer):
     Attributes:
         logged: names of the scalars that `call` may return besides the loss:
             columns of `metrics.csv`.
-        plotted: those of them worth a curve and a place in the progress line,
+        plotted: those of them worth a curve and a place in the progress bar,
             with the curve's title.
         needs: the parts that a model must have, `target` or `predictor`; of
             each tuple one is enough.

@@ -61,7 +61,7 @@ class LARS(SGD):
         self.trust_coefficient = trust_coefficient
 
     def direction(self, gradient, variable):
-        """What the velocity takes up: the scaled gradient with its decay."""
+        """The scaled gradient with weight decay, which the velocity adds up."""
         gradient = super().direction(gradient, variable)
         if len(variable.shape) >= 2:
             gradient = gradient * self._trust(variable, gradient)
@@ -73,7 +73,7 @@ class LARS(SGD):
         return tf.where(ratio > 0, ratio, tf.ones_like(ratio))
 
     def get_config(self):
-        """What the constructor takes, for serialisation."""
+        """The arguments of the constructor, for serialisation."""
         config = super().get_config()
         del config["decay_low_rank"]
         return config | {"trust_coefficient": self.trust_coefficient}

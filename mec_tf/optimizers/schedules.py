@@ -54,7 +54,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         )
 
     def get_config(self):
-        """What the constructor takes, for serialisation."""
+        """The arguments of the constructor, for serialisation."""
         return {
             "peak": self.peak,
             "warmup_steps": self.warmup_steps,

@@ -83,13 +83,13 @@ class SGD(keras.optimizers.Optimizer):
         )
 
     def direction(self, gradient, variable):
-        """What the velocity takes up: the gradient with its decay."""
+        """The gradient with weight decay, which the velocity adds up."""
         if self.decay_low_rank or len(variable.shape) >= 2:
             gradient = gradient + self.coupled_weight_decay * variable
         return gradient
 
     def get_config(self):
-        """What the constructor takes, for serialisation."""
+        """The arguments of the constructor, for serialisation."""
         return super().get_config() | {
             "momentum": self.momentum,
             "weight_decay": self.coupled_weight_decay,

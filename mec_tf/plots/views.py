@@ -54,6 +54,6 @@ def draw_views(source, policy, path, *, samples=8, seed=0):
         for axes, image in zip(grid[number], row, strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
-    # A reader never meets half a picture.
+    # A reader never finds half a picture.
     with replaced_file(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

@@ -15,7 +15,7 @@ from mec_tf.training.callbacks import csv_logger
 
 
 class Report(NamedTuple):
-    """What was drawn.
+    """The files that were drawn.
 
     Attributes:
         curves: PNG of the runs' curves; None without runs.

@@ -190,7 +190,7 @@ def _read_part(path, state):
 
 
 def find_fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint folder, or None where it is intact."""
+    """The fault of a checkpoint folder, or None if it is intact."""
     try:
         expected = json.loads((path / MANIFEST).read_text())["sha256"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

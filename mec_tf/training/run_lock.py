@@ -45,7 +45,7 @@ _NO_FLOCK = {
     errno.ENOTSUP,
     errno.EOPNOTSUPP,
 }
-# Processes' times of start are told to so many seconds.
+# Precision of processes' start times, seconds.
 _SAME_START = 2.0
 
 

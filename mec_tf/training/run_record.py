@@ -83,7 +83,7 @@ def kind_of(record: Record | None, flags: dict) -> str | None:
 
 
 def of_images(source: Any) -> dict[str, Any]:
-    """What is recorded of a `data.sources.Source`."""
+    """The record of a `data.sources.Source`: description, size, fingerprint."""
     return {
         "description": source.description,
         "images": source.size,

@@ -111,7 +111,7 @@ def claim(
             if export is not None and export.exists():
                 remove_folder(export)
         if (workdir / FLAGS_FILE).exists() and not overwrite:
-            record = _take_up(workdir, flags, kind, unknown, data, ignored)
+            record = _resume(workdir, flags, kind, unknown, data, ignored)
         else:
             record = run_record.begin(kind, defaults, data)
             run_record.write(workdir, record)
@@ -221,8 +221,8 @@ def _named(kind):
     return f"a run of {kind}" if kind else "a run of a kind that is not known"
 
 
-def _take_up(workdir, flags, kind, unknown, data, ignored):
-    """The record of a run that stands there, compared with what is asked."""
+def _resume(workdir, flags, kind, unknown, data, ignored):
+    """The record of the existing run, after comparing flags and images."""
     _compare_flags(workdir, flags, unknown, ignored)
     record = run_record.read(workdir)
     if record is None:  # begun by a version that kept none

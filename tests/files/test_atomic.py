@@ -151,11 +151,11 @@ def test_temporaries_of_the_living_are_left_alone(tmp_path):
     assert names(tmp_path) == ["artifact"]
 
 
-@pytest.mark.parametrize("tidy", ["write", "tidy"])
-def test_partials_of_the_dead_are_removed(tmp_path, tidy):
+@pytest.mark.parametrize("how", ["write", "remove"])
+def test_partials_of_the_dead_are_removed(tmp_path, how):
     partial = left_by_the_dead(tmp_path / "artifact", "partial")
     put(partial / "inner", "half")
-    if tidy == "tidy":
+    if how == "remove":
         remove_leftovers(tmp_path, "*")
         assert names(tmp_path) == []
     put(tmp_path / "artifact", "new")
@@ -198,7 +198,7 @@ def test_what_another_host_writes_goes_by_age(tmp_path, name):
     assert names(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("by", ["writer", "reader", "tidy"])
+@pytest.mark.parametrize("by", ["writer", "reader", "remover"])
 def test_what_a_killed_process_moved_aside_comes_back(tmp_path, by):
     former = left_by_the_dead(tmp_path / "artifact", "former")
     former.mkdir()

@@ -115,7 +115,7 @@ class Records:
         return tuple(name.decode("utf-8", "backslashreplace") for name in names)
 
     def identity(self):
-        """What tells these records from others: names, sizes, times, places."""
+        """A checksum of the records: names, sizes, times, places."""
         status = [os.stat(shard) for shard in self.shards]
         return (
             [os.path.basename(shard) for shard in self.shards],

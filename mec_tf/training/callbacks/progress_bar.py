@@ -68,7 +68,7 @@ class ProgressBar(keras.callbacks.Callback):
         print(line, file=sys.stderr, flush=True)
 
     def close(self):
-        """Gives the terminal back; the bar of an unfinished epoch goes."""
+        """Releases the terminal and removes an unfinished bar."""
         if self.live is not None:
             self.live.stop()
             self.live = None

@@ -11,7 +11,7 @@ from mec_tf.data.sources.folder.strays import few
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """What folders say of the images in them.
+    """The classes that folders give to their images.
 
     Attributes:
         names: the class folders' names; empty without class folders.

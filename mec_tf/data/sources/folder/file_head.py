@@ -6,7 +6,7 @@ from mec_tf.data import headers
 
 
 class FileHead(NamedTuple):
-    """What a file's head tells.
+    """What the first bytes of a file show.
 
     Attributes:
         orientation: Exif's, 1 (upright) to 8; 0 where it is no image.

@@ -100,7 +100,7 @@ def _described(listing):
 
 
 def _report(listing):
-    """Says what was understood of a folder, and what is left out of it.
+    """Reports how a folder was interpreted and what is left out.
 
     Raises:
         TooManyBadImages: where more than a tenth of at least 100 is damaged.
@@ -120,7 +120,7 @@ def _report(listing):
 
 
 def _require_one_readable(source):
-    """Makes sure that a search for a readable image comes to an end."""
+    """Refuses a folder without any readable image."""
     for index in range(source.size):
         try:
             decode(source.read(tf.constant(index, tf.int64)))

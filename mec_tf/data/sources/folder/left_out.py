@@ -48,7 +48,7 @@ class LeftOut:
         return sum(map(len, self.unread.values()))
 
     def lines(self, folder, kept):
-        """What is to be said of them, a line each.
+        """A message for each kind of left-out file.
 
         Args:
             folder: path that the files lie below.

@@ -92,7 +92,7 @@ def _noted(listing, notes):
 
 
 def _of_loose(splits, train, data_dir):
-    """Says which images lie beside the splits, refuses many."""
+    """Reports images outside of the splits; refuses many."""
     if not splits.loose:
         return []
     count, first = len(splits.loose), printable(splits.loose[0])
@@ -109,7 +109,7 @@ def _of_loose(splits, train, data_dir):
 
 
 def _share_classes(*listings):
-    """Lets a label mean the same class in every listing."""
+    """Gives the same class the same label in every listing."""
     names = sorted(
         {name for listing in listings for name in listing.class_names},
         key=tree.natural,

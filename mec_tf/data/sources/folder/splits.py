@@ -13,13 +13,13 @@ from mec_tf.data.sources.folder import suffixes, tree
 from mec_tf.data.sources.folder.roles import ROLES
 from mec_tf.errors import UserError
 
-# As the flags have them where nobody gave any: any name of the role will do.
+# Defaults of the flags: any usual name of the split is accepted.
 _ANY_TRAIN, _ANY_TEST = "train", "test"
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """Where the images of a folder's splits are.
+    """The folders of a data set's splits.
 
     Attributes:
         train: path of a folder.

@@ -37,7 +37,7 @@ IGNORED = frozenset(
 
 @dataclasses.dataclass
 class Tree:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
         files: paths of the files that may be images, in natural order.
