@@ -22,6 +22,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 OBJECTIVES = ("mec",)
 MEC_FORMS = ("auto", "batch", "feature")
+MEC_SERIES = ("taylor", "chebyshev")
 EMBEDDING_NORMS = ("l2", "batch")
 OPTIMIZERS = ("sgd", "lars")
 

@@ -21,10 +21,17 @@ class Objective(Config):
     )
     taylor_order: int | Literal["exact"] = setting(
         4,
-        "Terms of the Taylor series of eq. (2); exact or 0: the exact log-det,"
+        "Terms of the series of eq. (2); exact or 0: the exact log-det,"
         " eq. (1).",
         least=1,
         zero="exact",
+    )
+    mec_series: str = setting(
+        "taylor",
+        "taylor: the paper's series, about 0, which needs the guard."
+        " chebyshev: a polynomial of as many terms that holds on the whole"
+        " spectrum of C at the distortion that was asked for, and needs none.",
+        choices=choices.MEC_SERIES,
     )
     mec_form: str = setting(
         "auto",
@@ -45,6 +52,7 @@ class Objective(Config):
     )
     convergence_guard: bool = setting(
         True,
-        "Raise the distortion of a step where the series would leave its region"
-        " of convergence (no effect at `taylor_order`=exact).",
+        "Raise the distortion of a step where the Taylor series would leave its"
+        " region of convergence (no effect at `taylor_order`=exact or"
+        " `mec_series`=chebyshev).",
     )

@@ -1,12 +1,11 @@
-"""Tr log(I + C) of a square matrix, and its derivative, in several forms.
+"""Tr log(I + C) of a square matrix, and its derivative.
 
-A form is a function `(c, *, order) -> (value, S)`: the trace, a scalar, and the
-matrix S for which Tr(S dC) is its differential; both of the dtype of C. `FORMS`
-names them, so that `sides` need not know them.
+Each function takes C and returns (value, S): the trace, a scalar, and the
+matrix S for which Tr(S dC) is its differential; both of the dtype of C.
+`chebyshev.py` has a third one.
 """
 
 import sys
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -45,7 +44,7 @@ def taylor(c: tf.Tensor, *, order: int) -> tuple[tf.Tensor, tf.Tensor]:
         return value, head + product if half % 2 == 0 else head - product
 
 
-def exact(c: tf.Tensor, *, order: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+def exact(c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The log of |det(I + C)|, and S = (I + C)^-1, by one factorisation.
 
     The matrix of two views is not symmetric, so it has no Cholesky factor (and
@@ -65,12 +64,6 @@ def exact(c: tf.Tensor, *, order: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
         s = tf.linalg.lu_matrix_inverse(lu, permutation)
         _warn_if_negative(diagonal, permutation)
     return tf.reduce_sum(tf.math.log(tf.abs(diagonal))) + poison, s + poison
-
-
-FORMS: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
-    "taylor": taylor,
-    "exact": exact,
-}
 
 
 def _alternating(powers):

@@ -24,6 +24,7 @@ import functools
 import tensorflow as tf
 
 from mec_tf.objectives import log_det, pairing, sides
+from mec_tf.objectives.chebyshev import chebyshev
 from mec_tf.objectives.normalisation import checked_distortion, normalised
 from mec_tf.objectives.objective import Objective
 from mec_tf.objectives.replicas import ALONE, Replicas
@@ -42,6 +43,7 @@ def coding_length(
     order: int = 4,
     form: str = "auto",
     embedding_norm: str = "l2",
+    series: str = "taylor",
     replicas: Replicas = ALONE,
 ) -> tf.Tensor:
     """The coding length of two views of a batch, eqs. (1) and (2).
@@ -52,12 +54,14 @@ def coding_length(
         z2: embeddings of the second view, like `z1`.
         distortion: epsilon_d squared, the squared error allowed per dimension;
             positive, a number or a scalar tensor. No gradient flows to it.
-        order: terms of the Taylor series, at least 1; 0 is the exact
+        order: terms of the series, at least 1; 0 is the exact
             log-determinant.
         form: "batch" works with the `[m, m]` matrix, "feature" with the
             `[d, d]` one, "auto" with the cheaper. The values are equal.
         embedding_norm: "l2" gives every row unit length; "batch" gives every
             column of the global batch mean 0 and variance 1 / d.
+        series: "taylor" is the paper's, about 0; "chebyshev" holds on the
+            whole spectrum (see `objectives.chebyshev`). From order 2 on.
         replicas: the `Replicas` that share the batch.
 
     Returns:
@@ -69,14 +73,15 @@ def coding_length(
     Raises:
         ValueError: shapes that are not two equal matrices, dtypes that are not
             floating and equal, a number `distortion` that is not positive, a
-            negative `order`, an unknown `form` or `embedding_norm`.
+            negative `order`, an unknown `form`, `embedding_norm` or `series`.
     """
-    _check(order, form)
+    _check(order, form, series)
     batch = normalised(
         [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
     )
     lam = batch.lam(distortion)
-    (trace,) = _traces(batch, lam, order, form, replicas)
+    norm = _norm(batch, lam, order, series, replicas)
+    (trace,) = _traces(batch, lam, order, form, norm, replicas)
     return _mu(batch) * trace
 
 
@@ -88,6 +93,7 @@ def mec_loss(
     order: int = 4,
     form: str = "auto",
     embedding_norm: str = "l2",
+    series: str = "taylor",
     replicas: Replicas = ALONE,
 ) -> tf.Tensor:
     """The loss to minimise: -coding_length / (mu lambda m).
@@ -103,6 +109,7 @@ def mec_loss(
         order: as in `coding_length`.
         form: as in `coding_length`.
         embedding_norm: as in `coding_length`.
+        series: as in `coding_length`.
         replicas: as in `coding_length`.
 
     Returns:
@@ -112,11 +119,13 @@ def mec_loss(
     Raises:
         ValueError: as in `coding_length`.
     """
-    _check(order, form)
+    _check(order, form, series)
     batch = normalised(
         [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
     )
-    (loss,) = _losses(batch, batch.lam(distortion), order, form, replicas)
+    lam = batch.lam(distortion)
+    norm = _norm(batch, lam, order, series, replicas)
+    (loss,) = _losses(batch, lam, order, form, norm, replicas)
     return loss
 
 
@@ -125,12 +134,13 @@ class MEC(Objective):
 
     Args:
         distortion: epsilon_d squared, above 0, after the warm-up.
-        order: terms of the Taylor series, eq. (2); 0: exact log-det, eq. (1).
+        order: terms of the series, eq. (2); 0: exact log-det, eq. (1).
         form: `auto`, `batch` or `feature`: the side of the matrix.
         embedding_norm: `l2` (rows) or `batch` (columns).
-        guard: raise the distortion of a step where the series would leave its
-            region of convergence; of orders 2 and above alone, for one term
-            has nothing to converge, and its loss no distortion.
+        series: `taylor`, the paper's, or `chebyshev`, which needs no guard.
+        guard: raise the distortion of a step where the Taylor series would
+            leave its region of convergence; of orders 2 and above alone, for
+            one term has nothing to converge, and its loss no distortion.
         seed: seeds the start vectors of the guard's power iterations.
         warmup_steps: steps over which 1 / lambda falls from 8 times its value.
     """
@@ -151,18 +161,20 @@ class MEC(Objective):
         order: int = 4,
         form: str = "auto",
         embedding_norm: str = "l2",
+        series: str = "taylor",
         guard: bool = True,
         seed: int = 0,
         warmup_steps: int = 0,
     ):
         super().__init__()
-        _check(order, form)
+        _check(order, form, series)
         checked_distortion(distortion, tf.constant(1.0))
         self.distortion = distortion
         self.order = order
         self.form = form
         self.embedding_norm = embedding_norm
-        self.guard = guard
+        self.series = series
+        self.guard = guard and series == "taylor"
         self.seed = seed
         self.warmup_steps = warmup_steps
 
@@ -178,6 +190,7 @@ class MEC(Objective):
             order=0 if order == "exact" else order,
             form=settings.mec_form,
             embedding_norm=settings.embedding_norm,
+            series=settings.mec_series,
             guard=settings.convergence_guard,
             seed=settings.seed,
             warmup_steps=steps,
@@ -209,7 +222,7 @@ class MEC(Objective):
             replicas=replicas,
         )
         distortion = tf.cast(self.schedules["distortion"](step), batch.m.dtype)
-        effective, logs = distortion, {}
+        effective, logs, norm = distortion, {}, None
         if self.order > 1:  # else there is no series, and no norm to watch
             seed = tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)
             norms = spectral_norms(
@@ -225,7 +238,14 @@ class MEC(Objective):
                 effective = guarded_distortion(norm, distortion)
             logs["spectral_norm"] = norm * distortion / effective
         lam = batch.lam(effective)
-        losses = _losses(batch, lam, self.order, self.form, replicas)
+        losses = _losses(
+            batch,
+            lam,
+            self.order,
+            self.form,
+            norm if self.series == "chebyshev" else None,
+            replicas,
+        )
         loss = tf.reduce_mean(losses)
         # mec_loss = -coding_length / (mu lambda m), lambda m = 1 / eps_d^2.
         return loss, {
@@ -276,7 +296,7 @@ def warmed_up_distortion(
     return distortion * (1.0 + (start - 1.0) * (1.0 - risen))
 
 
-def _check(order, form):
+def _check(order, form, series):
     if order != int(order) or order < 0:
         raise ValueError(
             f"order is {order!r}; expected the number of terms of the Taylor "
@@ -286,24 +306,41 @@ def _check(order, form):
         raise ValueError(
             f"form is {form!r}; expected 'auto', 'batch' or 'feature'."
         )
+    if series not in ("taylor", "chebyshev"):
+        raise ValueError(
+            f"series is {series!r}; expected 'taylor' or 'chebyshev'."
+        )
 
 
-def _traces(batch, lam, order, form, replicas):
+def _norm(batch, lam, order, series, replicas):
+    """The norm of C where a series has to know it, else None."""
+    if series == "taylor" or order < 2:
+        return None
+    (norm,) = spectral_norms(batch, lam, seed=(0, 0), replicas=replicas)
+    return norm
+
+
+def _traces(batch, lam, order, form, norm, replicas):
     """Tr log(I + C) of every pair, to `order` terms."""
     if order == 1:
         return sides.traces(batch, lam, replicas=replicas)
-    expansion = log_det.FORMS["taylor" if order else "exact"]
+    if order == 0:
+        expansion = log_det.exact
+    elif norm is None:
+        expansion = functools.partial(log_det.taylor, order=order)
+    else:
+        expansion = functools.partial(chebyshev, order=order, norm=norm)
     return sides.traces_of_log(
         batch,
         lam,
-        functools.partial(expansion, order=order),
+        expansion,
         side=form,
         replicas=replicas,
     )
 
 
-def _losses(batch, lam, order, form, replicas):
-    traces = _traces(batch, lam, order, form, replicas)
+def _losses(batch, lam, order, form, norm, replicas):
+    traces = _traces(batch, lam, order, form, norm, replicas)
     return [-trace / (lam * batch.m) for trace in traces]
 
 
