@@ -101,6 +101,8 @@ def _set_up_logging(verbosity):
         faulthandler.enable(sys.__stderr__)
     absl_flags.FLAGS.mark_as_parsed()  # or it says that they are not
     logging.use_absl_handler()
+    # What is logged goes where all else goes, and cannot end a run either.
+    logging.get_absl_handler().python_handler.stream = sys.stderr
     level = logging.WARNING if verbosity is None else verbosity
     logging.set_verbosity(level)
     return level
