@@ -249,7 +249,7 @@ def test_unitrack_finds_all_names_that_it_reads(place, torchvision):
     assert known.keys() - filtered.keys() == {"fc.weight", "fc.bias"}
     network.load_state_dict(known | filtered)
     (block,) = blocks("yaml")
-    lines = [line.split(" #")[0] for line in block.splitlines()]
+    lines = [line.split(" #")[0].strip() for line in block.splitlines()]
     settings = dict(line.split(": ") for line in lines)
     metadata = json.loads(
         (place / "exports/resnet50_torchvision/encoder.json").read_text()

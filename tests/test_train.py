@@ -130,7 +130,7 @@ def test_dry_run_tells_all_and_leaves_nothing(run_main, tmp_path):
     flags = (*SMALL, "--epochs=7", "--warmup_epochs=9")
     ended = run_main("train", *flags, "--dry_run", cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert "`warmup_epochs`=9 (45 steps) does not fit" in ended.err
+    assert "--warmup_epochs=9 (45 steps) does not fit" in ended.err
     table = dict(
         line.split("  ", 1) for line in ended.out.splitlines() if "  " in line
     )
