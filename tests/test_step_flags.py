@@ -122,7 +122,7 @@ def test_xla_is_for_a_single_gpu_unless_told(
 
 @pytest.mark.parametrize(
     ("replicas", "deterministic", "reason"),
-    [(2, False, "--jit=on .* 2 replicas"), (1, True, "--deterministic")],
+    [(2, False, "`jit`=on .* 2 replicas"), (1, True, "`deterministic`")],
 )
 def test_xla_is_refused_where_it_would_not_compile(
     replicas, deterministic, reason

@@ -4,15 +4,16 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from mec_tf.errors import UserError
 from mec_tf.training import run_record
 from mec_tf.training.run_lock import Lock
 from mec_tf.training.workdir import FLAGS_FILE
 from mec_tf.version import __version__
+
+if TYPE_CHECKING:  # who asks whose an export is needs no network
+    import keras
 
 METADATA_FILE = "encoder.json"
 # All files that exports of any format consist of; others are the user's. A new
@@ -130,7 +131,7 @@ def _maker(folder):
 
 def write_metadata(
     folder: Path,
-    encoder: keras.Model,
+    encoder: "keras.Model",
     *,
     backbone: str,
     image_size: int,
