@@ -77,7 +77,7 @@ def test_a_list_may_name_what_is_not_unicode(image_folder, tmp_path):
 def test_nothing_to_hold_out_is_refused(splits):
     one_each = labelled.fraction(splits.references, 0.001, seed=0)
     assert list(np.bincount(one_each.labels)) == [1, 1, 1]
-    with pytest.raises(ValueError, match="fraction=0.2.*at least 2 images"):
+    with pytest.raises(ValueError, match="`=0.2.*at least 2 images"):
         labelled.hold_out(one_each, 0.2, seed=0)
 
 

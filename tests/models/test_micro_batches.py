@@ -210,7 +210,7 @@ def test_micro_batches_are_global_like_the_batch(size, replicas, expected):
 
 @pytest.mark.parametrize(("size", "replicas"), [(100, 1), (2048, 1), (32, 3)])
 def test_what_does_not_divide_is_refused_in_one_line(size, replicas):
-    with pytest.raises(ValueError, match=f"--micro_batch_size={size}"):
+    with pytest.raises(ValueError, match=f"`micro_batch_size`={size}"):
         micro_batches.count(size, batch_size=1024, replicas=replicas)
 
 
