@@ -141,7 +141,7 @@ def test_equals_one_tape_with_statistics_per_micro_batch(network):
             ]
             for side in (0, 1)
         )
-        loss, _ = model.compare(online, targets, tf.constant(0))
+        loss, _ = model.compare(online, targets, batch, tf.constant(0))
     expected = [g.numpy() for g in tape.gradient(loss, model.learned)]
     moved_once = [v.numpy() for v in model.variables if not v.trainable]
     for variable, value in zip(model.variables, kept, strict=True):

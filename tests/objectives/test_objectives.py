@@ -14,6 +14,7 @@ SCHEDULE = make_schedule(1000, batch_size=50, epochs=4)
 SETTINGS = SimpleNamespace(
     distortion=0.06,
     taylor_order=3,
+    mec_series="chebyshev",
     mec_form="feature",
     embedding_norm="batch",
     convergence_guard=False,
@@ -26,7 +27,8 @@ def test_mec_is_built_from_the_settings_of_a_run():
     built = objectives.build("mec", SETTINGS, SCHEDULE)
     assert isinstance(built, mec.MEC)
     assert (built.distortion, built.order, built.form) == (0.06, 3, "feature")
-    assert (built.embedding_norm, built.guard) == ("batch", False)
+    assert (built.series, built.embedding_norm) == ("chebyshev", "batch")
+    assert not built.guard
     assert (built.seed, built.warmup_steps) == (5, 40)
     assert built.notes == ()
     long = SimpleNamespace(**vars(SETTINGS) | {"lambda_warmup_epochs": 10})

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SMALL, command_line, environment
-from mec_tf.training.callbacks.saver import SIGNALS
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 import mec_tf
 from mec_tf.config import flags
 from mec_tf.errors import UserError
+from mec_tf.training.callbacks.checkpoint import SIGNALS
 from mec_tf.training.checkpoint import find_fault
 
 
@@ -44,7 +44,7 @@ def of_the_process():
 def test_runs_one_after_another_leave_the_process_as_it_was(config):
     before = of_the_process()
     said = []
-    first = mec_tf.pretrain(config, tell=said.append)
+    first = mec_tf.pretrain(config, say=said.append)
     other = mec_tf.pretrain(
         config.replace(
             taylor_order="exact",
@@ -55,11 +55,11 @@ def test_runs_one_after_another_leave_the_process_as_it_was(config):
             workdir="other",
             export_dir="other_export",
         ),
-        tell=said.append,
+        say=said.append,
     )
     again = mec_tf.pretrain(
         config.replace(workdir="again", export_dir="again_export"),
-        tell=said.append,
+        say=said.append,
     )
     assert of_the_process() == before
     assert isinstance(first, mec_tf.Run)
@@ -78,7 +78,7 @@ def test_runs_one_after_another_leave_the_process_as_it_was(config):
         np.testing.assert_allclose(run.encoder(images), exported, atol=1e-5)
         assert run.encoder(images).dtype == "float32"
     # A finished run is found finished, and its encoder is the same.
-    finished = mec_tf.pretrain(config, tell=said.append)
+    finished = mec_tf.pretrain(config, say=said.append)
     assert "finished" in said[-1]
     assert finished.metrics == first.metrics
     assert weights(finished) == weights(first)
@@ -105,18 +105,18 @@ STOPS = """
 import sys
 import mec_tf
 from mec_tf.config import flags
-from mec_tf.training.callbacks.saver import Saver
+from mec_tf.training.callbacks.checkpoint import CheckpointCallback
 
-save = Saver._save_if
+save = CheckpointCallback._save_if
 def stop(self, step, wanted):
     if step == 3:
         raise KeyboardInterrupt
     save(self, step, wanted)
-Saver._save_if = stop
+CheckpointCallback._save_if = stop
 try:
     mec_tf.pretrain(flags.parse(mec_tf.PretrainConfig, sys.argv[1:]).config)
 except KeyboardInterrupt:
-    Saver._save_if = save
+    CheckpointCallback._save_if = save
     print("passed")
 mec_tf.pretrain(flags.parse(mec_tf.PretrainConfig, sys.argv[1:]).config)
 """

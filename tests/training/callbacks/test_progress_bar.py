@@ -5,9 +5,9 @@ import sys
 import types
 
 import pytest
-from mec_tf.training.callbacks.progress import Progress
 
-from mec_tf.training.callbacks import progress
+from mec_tf.training.callbacks import progress_bar
+from mec_tf.training.callbacks.progress_bar import ProgressBar
 from mec_tf.training.schedule import make_schedule
 
 
@@ -19,11 +19,11 @@ def train(monkeypatch):
         stream = io.StringIO()
         stream.isatty = lambda: terminal
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(progress, "_SECONDS", -1.0)
+        monkeypatch.setattr(progress_bar, "_SECONDS", -1.0)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "120")
         schedule = make_schedule(8, batch_size=4, epochs=2)
-        bar = Progress(schedule, plotted={"norm": "Norm"})
+        bar = ProgressBar(schedule, plotted={"norm": "Norm"})
         model = types.SimpleNamespace(steps_taken=0)
         bar.set_model(model)
         for epoch in range(2):
