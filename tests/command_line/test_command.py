@@ -37,6 +37,7 @@ def main(parsed):
         raise ValueError("a defect")
     if seed == 4:
         try:
+            print("inside", flush=True)
             time.sleep(60)
         finally:
             os.mkdir("cleaned")
@@ -218,6 +219,7 @@ def test_who_imports_the_package_keeps_their_handler(place):
 def test_ctrl_c_in_the_main_cleans_up_in_silence(place):
     process = start(place, "toy.py", "--seed=4")
     assert process.stdout.readline() == "None 4\n"
+    assert process.stdout.readline() == "inside\n"
     ended = interrupted(process, lambda: True)
     *kept, line = ended.err.splitlines()
     assert (ended.code, kept, "Ctrl-C" in line) == (130, KEPT, True)
