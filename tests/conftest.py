@@ -18,22 +18,9 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from benchmarks.torchvision_on_cpu import import_torchvision
 from mec_tf.files import atomic
+from tests.drills.small_run import SMALL
 
 REPOSITORY = Path(__file__).parents[1]
-# A run of digits that is small in everything.
-SMALL = (
-    "--dataset=digits",
-    "--views=digits",
-    "--image_size=8",
-    "--backbone=resnet_tiny",
-    "--projector_dim=32",
-    "--projector_layers=2",
-    "--predictor_dim=16",
-    "--ema_base=0.9",
-    "--batch_size=256",
-    "--warmup_epochs=1",
-    "--lambda_warmup_epochs=1",
-)
 # Runs many command lines of one main in one process: TensorFlow takes seconds
 # to start. Standard input: a JSON list of command lines.
 DRIVER = """

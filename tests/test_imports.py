@@ -1,6 +1,7 @@
 """The house: imports fall only downward, and only the mains read flags."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -112,3 +113,25 @@ def test_objectives_import_tensorflow_and_keras_alone():
 @pytest.mark.parametrize("name", ["pretrain", "evaluate", "export", "report"])
 def test_the_package_offers_functions(name):
     assert callable(getattr(mec_tf, name))
+
+
+def test_what_is_light_stays_light():
+    """Locks, records and command lines answer before TensorFlow is loaded."""
+    light = [
+        "command_line.command",
+        "command_line.main",
+        "config",
+        "files.atomic",
+        "files.literal_paths",
+        "formats.metadata",
+        "training.run_lock",
+        "training.workdir",
+        *sorted(MAINS - {"compare"}),
+    ]
+    program = (
+        f"import sys, {', '.join(f'mec_tf.{name}' for name in light)}\n"
+        "assert not {'tensorflow', 'keras', 'numpy'} & sys.modules.keys()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=PACKAGE.parent
+    )

@@ -15,22 +15,15 @@ from mec_tf.objectives.xla import xla_compiles
 def taylor(c: tf.Tensor, *, order: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The paper's eq. (2) in `order` terms, 2 or more, by order / 2 products.
 
-    Powers up to h, half the order, are enough. Above h, the trace of C^(h + k)
-    is the inner product of the transpose of C^h with C^k. And
+    With h half the order,
 
         S = I - C + C^2 - ... = (I - C + ...) + (-C)^h (I - C + ...)
 
     with h terms in the first pair of brackets and the rest in the second.
     """
-    half = (order + 1) // 2
-    powers = [c]
-    while len(powers) < half:
-        powers.append(tf.matmul(powers[-1], c))
-    top, rest = powers[-1], order - half
-    top_transposed = tf.transpose(top)
-    traces = [tf.linalg.trace(power) for power in powers]
-    # Not by a product of two vectors, whose float32 sums drift by 1e-3.
-    traces += [tf.reduce_sum(top_transposed * p) for p in powers[:rest]]
+    powers, traces = powers_and_traces(c, order)
+    half, top = len(powers), powers[-1]
+    rest = order - half
     value = sum((-1) ** k / (k + 1) * t for k, t in enumerate(traces))
 
     # One after the other, so that no more than three matrices of the size of C
@@ -42,6 +35,36 @@ def taylor(c: tf.Tensor, *, order: int) -> tuple[tf.Tensor, tf.Tensor]:
         tail = head if rest == half else _alternating(powers[: rest - 1])
         product = tf.matmul(top, tail)
         return value, head + product if half % 2 == 0 else head - product
+
+
+def powers_and_traces(
+    c: tf.Tensor, order: int
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """The powers of C up to half of `order`, and the traces of all up to it.
+
+    More powers are not needed: above h, half the order, the trace of C^(h + k)
+    is the inner product of the transpose of C^h with C^k.
+
+    Args:
+        c: floating square matrix.
+        order: the highest power, 2 or more.
+
+    Returns:
+        (powers, traces): `(order + 1) // 2` matrices, from C on, and `order`
+        scalars.
+    """
+    half = (order + 1) // 2
+    powers = [c]
+    while len(powers) < half:
+        powers.append(tf.matmul(powers[-1], c))
+    top_transposed = tf.transpose(powers[-1])
+    traces = [tf.linalg.trace(power) for power in powers]
+    # Not by a product of two vectors, whose float32 sums drift by 1e-3.
+    traces += [
+        tf.reduce_sum(top_transposed * power)
+        for power in powers[: order - half]
+    ]
+    return powers, traces
 
 
 def exact(c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

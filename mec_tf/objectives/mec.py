@@ -75,13 +75,9 @@ def coding_length(
             floating and equal, a number `distortion` that is not positive, a
             negative `order`, an unknown `form`, `embedding_norm` or `series`.
     """
-    _check(order, form, series)
-    batch = normalised(
-        [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
+    batch, _, trace = _of_pair(
+        z1, z2, distortion, order, form, embedding_norm, series, replicas
     )
-    lam = batch.lam(distortion)
-    norm = _norm(batch, lam, order, series, replicas)
-    (trace,) = _traces(batch, lam, order, form, norm, replicas)
     return _mu(batch) * trace
 
 
@@ -119,14 +115,10 @@ def mec_loss(
     Raises:
         ValueError: as in `coding_length`.
     """
-    _check(order, form, series)
-    batch = normalised(
-        [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
+    batch, lam, trace = _of_pair(
+        z1, z2, distortion, order, form, embedding_norm, series, replicas
     )
-    lam = batch.lam(distortion)
-    norm = _norm(batch, lam, order, series, replicas)
-    (loss,) = _losses(batch, lam, order, form, norm, replicas)
-    return loss
+    return -trace / (lam * batch.m)
 
 
 class MEC(Objective):
@@ -238,7 +230,7 @@ class MEC(Objective):
                 effective = guarded_distortion(norm, distortion)
             logs["spectral_norm"] = norm * distortion / effective
         lam = batch.lam(effective)
-        losses = _losses(
+        traces = _traces(
             batch,
             lam,
             self.order,
@@ -246,7 +238,7 @@ class MEC(Objective):
             norm if self.series == "chebyshev" else None,
             replicas,
         )
-        loss = tf.reduce_mean(losses)
+        loss = tf.reduce_mean([-trace / (lam * batch.m) for trace in traces])
         # mec_loss = -coding_length / (mu lambda m), lambda m = 1 / eps_d^2.
         return loss, {
             "coding_length": -loss * _mu(batch) / effective,
@@ -312,6 +304,18 @@ def _check(order, form, series):
         )
 
 
+def _of_pair(z1, z2, distortion, order, form, embedding_norm, series, replicas):
+    """The `Batch` of two views alone, lambda, and Tr log(I + C)."""
+    _check(order, form, series)
+    batch = normalised(
+        [(z1, z2)], embedding_norm=embedding_norm, replicas=replicas
+    )
+    lam = batch.lam(distortion)
+    norm = _norm(batch, lam, order, series, replicas)
+    (trace,) = _traces(batch, lam, order, form, norm, replicas)
+    return batch, lam, trace
+
+
 def _norm(batch, lam, order, series, replicas):
     """The norm of C where a series has to know it, else None."""
     if series == "taylor" or order < 2:
@@ -337,11 +341,6 @@ def _traces(batch, lam, order, form, norm, replicas):
         side=form,
         replicas=replicas,
     )
-
-
-def _losses(batch, lam, order, form, norm, replicas):
-    traces = _traces(batch, lam, order, form, norm, replicas)
-    return [-trace / (lam * batch.m) for trace in traces]
 
 
 def _mu(batch):

@@ -25,18 +25,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tests.drills.small_run import SMALL
+
 FLAGS = (
-    "--dataset=digits",
-    "--views=digits",
-    "--image_size=8",
-    "--backbone=resnet_tiny",
-    "--projector_dim=32",
-    "--projector_layers=2",
-    "--predictor_dim=16",
-    "--ema_base=0.9",
-    "--batch_size=256",
-    "--warmup_epochs=1",
-    "--lambda_warmup_epochs=1",
+    *SMALL,
     "--knn_every_epochs=0",
     "--checkpoint_minutes=0",  # at every step
     "--workdir=run",
